@@ -1,0 +1,57 @@
+"""Lagotto: embed, rerank and serve retrieval models, fast on a CPU.
+
+Importing this package loads nothing heavy; each name below is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lagotto.core.values import Embeddings, RankedDocument, Ranking, Scores
+    from lagotto.models.embedder import Embedder
+    from lagotto.models.flag import FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
+    from lagotto.models.loading import resolve
+    from lagotto.models.reranker import Reranker
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Embedder": "lagotto.models.embedder",
+    "Reranker": "lagotto.models.reranker",
+    "resolve": "lagotto.models.loading",
+    "Embeddings": "lagotto.core.values",
+    "Scores": "lagotto.core.values",
+    "Ranking": "lagotto.core.values",
+    "RankedDocument": "lagotto.core.values",
+    "FlagModel": "lagotto.models.flag",
+    "FlagReranker": "lagotto.models.flag",
+    "FlagAutoModel": "lagotto.models.flag",
+    "FlagAutoReranker": "lagotto.models.flag",
+}
+
+__all__ = [
+    "Embedder",
+    "Embeddings",
+    "FlagAutoModel",
+    "FlagAutoReranker",
+    "FlagModel",
+    "FlagReranker",
+    "RankedDocument",
+    "Ranking",
+    "Reranker",
+    "Scores",
+    "__version__",
+    "resolve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lagotto' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

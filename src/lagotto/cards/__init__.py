@@ -1,0 +1,1 @@
+"""Floor 1: what a model is, as data, and where its files come from."""

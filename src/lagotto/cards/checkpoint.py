@@ -1,0 +1,127 @@
+"""`Checkpoint`: a folder of weights understood, ready for an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lagotto.cards.encoder_config import ENCODER_ARCHITECTURES, EncoderConfig, encoder_config
+from lagotto.cards.fingerprint import fingerprint, weight_files
+from lagotto.cards.folder import DenseModule, card_from_folder, read_folder
+from lagotto.cards.registry import find_card, suggest
+from lagotto.cards.schema import ModelCard, Pooling, Task
+from lagotto.cards.sources import Source
+from lagotto.core.errors import CheckpointError, InvalidInputError, ModelNotFoundError, UnsupportedModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One model: its card, sizes and files."""
+
+    name: str
+    folder: Path
+    """Folder of the transformer's weights and tokenizer."""
+    card: ModelCard
+    config: EncoderConfig
+    dense: tuple[DenseModule, ...]
+    lowercase: bool
+    """Texts are lowercased before tokenising (sentence-transformers' ``do_lower_case``)."""
+    default_prompt: str
+    """Prefix of texts that are neither marked as query nor as document; usually empty."""
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens one sequence may have, special tokens included."""
+        return min(self.card.max_length, self.config.max_tokens)
+
+    def files(self) -> Iterator[Path]:
+        """Every file whose content decides what the model answers."""
+        yield from weight_files(self.folder)
+        for module in self.dense:
+            yield from weight_files(module.folder)
+        yield self.folder / "tokenizer.json"
+
+    def fingerprint(self, precision: str, cache: Path) -> str:
+        """32 hex digits over weights, tokenizer, pooling, prompts and precision."""
+        card = self.card
+        facts = {
+            "config": asdict(self.config),
+            "pooling": card.pooling,
+            "normalize": card.normalize,
+            "prompts": [asdict(card.query), asdict(card.document), self.default_prompt, dict(card.prompts)],
+            "max_length": self.max_length,
+            "lowercase": self.lowercase,
+            "dense": [(m.folder.name, m.activation, m.in_features, m.out_features) for m in self.dense],
+            "precision": precision,
+        }
+        return fingerprint(self.files(), facts, cache)
+
+
+def open_checkpoint(
+    source: Source, task: Task, *, card: str | None = None, pooling: Pooling | None = None
+) -> Checkpoint:
+    """Understand a folder for a task.
+
+    ``card`` names the listed model it was made from, ``pooling`` says how to pool where nothing else does.
+    Raises `UnsupportedModelError` for a model this version does not run, `CheckpointError` for files that
+    contradict each other, `ModelNotFoundError` for a missing file.
+    """
+    row = _listed(card) if card else source.row
+    if row is not None:
+        check_runs(row)
+        _check_task(row, task)
+    facts = read_folder(source.folder)
+    config = encoder_config(facts.config, facts.transformer)
+    if task == "rerank" and not facts.reranker:
+        raise CheckpointError(
+            f"{source.name} has no sequence-classification head (config.json: architectures "
+            f"{facts.config.get('architectures')}), so it can't score pairs; use Embedder, or name a reranker"
+        )
+    if not (facts.transformer / "tokenizer.json").is_file():
+        raise ModelNotFoundError(
+            f"tokenizer.json is missing in {facts.transformer}; save the tokenizer with "
+            "AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
+        )
+    understood = card_from_folder(source.name, facts, row, pooling)
+    _check_task(understood, task)
+    _check_head(understood, config)
+    default = facts.prompts.get(facts.default_prompt, "") if facts.default_prompt else ""
+    return Checkpoint(
+        source.name, facts.transformer, understood, config, facts.dense, facts.lowercase, default_prompt=default
+    )
+
+
+def check_runs(card: ModelCard) -> None:
+    """Raise `UnsupportedModelError` for a listed model that this version does not run yet."""
+    if not runs(card):
+        raise UnsupportedModelError(
+            f"{card.name} is listed but not run by this version: its architecture {card.architecture!r} with "
+            f"{' + '.join(card.heads)} needs an engine that comes later. `lagotto models list --runs` shows what runs"
+        )
+
+
+def runs(card: ModelCard) -> bool:
+    """Whether this version runs the model: an encoder with a dense vector or a classification head."""
+    known = card.architecture in ENCODER_ARCHITECTURES and not card.remote_code
+    return known and ("dense" in card.heads or "classification" in card.heads)
+
+
+def _listed(name: str) -> ModelCard:
+    row = find_card(name)
+    if row is None:
+        raise InvalidInputError(f"card {name!r} is not listed; close names: {', '.join(suggest(name)) or 'none'}")
+    return row
+
+
+def _check_task(card: ModelCard, task: Task) -> None:
+    if card.task != task:
+        use = "Reranker" if card.task == "rerank" else "Embedder"
+        raise InvalidInputError(f"{card.name} is a model to {card.task}, not to {task}: open it with {use}")
+
+
+def _check_head(card: ModelCard, config: EncoderConfig) -> None:
+    if card.task == "rerank" and config.num_labels != 1:
+        raise UnsupportedModelError(f"{card.name} has {config.num_labels} labels; a reranker gives one score per pair")
+    if card.pooling == "none" and card.task == "embed":
+        raise UnsupportedModelError(f"{card.name}: an encoder needs a pooling to give one vector")

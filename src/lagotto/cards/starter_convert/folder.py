@@ -1,0 +1,116 @@
+"""Write a checkpoint folder in the layout that transformers and sentence-transformers read."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lagotto.cards.schema import Pooling
+from lagotto.core.errors import CheckpointError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Floats = npt.NDArray[np.float32]
+Dtype = Literal["float32", "float16"]
+
+MAX_LENGTH = 512
+_STORED = {"float32": ("F32", "<f4"), "float16": ("F16", "<f2")}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a converter must know and the source files do not tell."""
+
+    attention_heads: int
+    dtype: Dtype = "float32"
+    """Precision of the written weights."""
+    classification: bool = False
+    """Whether the model ends in a pooler and one logit (a reranker) instead of being pooled to a vector."""
+    pooling: Pooling = "none"
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """Prefixes by sentence-transformers' prompt names, ``query`` and ``document``."""
+
+
+def write_json(path: Path, value: object, *, compact: bool = False) -> None:
+    """Write JSON as UTF-8; `compact` leaves out all white space, which halves a large vocabulary."""
+    path.parent.mkdir(exist_ok=True)
+    layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 2}
+    path.write_text(json.dumps(value, ensure_ascii=False, **layout) + "\n", encoding="utf-8")
+
+
+def write_weights(folder: Path, shapes: Shapes, values: Callable[[str], Iterable[Floats]], dtype: Dtype) -> None:
+    """Write ``model.safetensors`` tensor by tensor.
+
+    `values` gives a tensor's float32 numbers in row-major order, in as many pieces as it likes: the largest tensor
+    need not be in memory whole, which the safetensors library's own writer asks for (all of them, twice).
+    Raises `CheckpointError` if the pieces do not add up to the shape or a number is not finite in `dtype`.
+    """
+    kind, item = _STORED[dtype][0], np.dtype(_STORED[dtype][1])
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    position = 0
+    for name in sorted(shapes):
+        size = int(np.prod(shapes[name])) * item.itemsize
+        header[name] = {"dtype": kind, "shape": list(shapes[name]), "data_offsets": [position, position + size]}
+        position += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8 bytes
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name in sorted(shapes):
+            begin, end = header[name]["data_offsets"]
+            written = sum(file.write(_converted(piece, item, name).data) for piece in values(name))
+            if written != end - begin:
+                raise CheckpointError(f"tensor {name}: {written} bytes in place of the {end - begin} of its shape")
+
+
+def _converted(piece: Floats, item: np.dtype[Any], name: str) -> npt.NDArray[Any]:
+    with np.errstate(over="ignore"):  # an overflow becomes infinite and is reported below
+        stored = np.ascontiguousarray(piece, dtype=item).reshape(-1)
+    if not np.isfinite(stored).all():
+        raise CheckpointError(f"tensor {name} holds a number that is not finite as {item.name}")
+    return stored
+
+
+def check_shapes(found: Shapes, wanted: Shapes) -> None:
+    """Raise `CheckpointError` unless both hold the same names with the same shapes."""
+    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    wrong = [
+        f"{name} {found[name]} in place of {shape}" for name, shape in wanted.items() if found.get(name, shape) != shape
+    ]
+    if missing or extra or wrong:
+        raise CheckpointError(f"not the expected weights: {missing[:4]=}, {extra[:4]=}, {wrong[:4]=}")
+
+
+def write_modules(folder: Path, recipe: Recipe, dimension: int) -> None:
+    """Write sentence-transformers' module files of an embedder: transformer, pooling, L2 normalisation."""
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    write_json(
+        folder / "modules.json",
+        [
+            {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{module}"}
+            for index, (path, module) in enumerate(modules)
+        ],
+    )
+    write_json(
+        folder / "1_Pooling" / "config.json",
+        {
+            "word_embedding_dimension": dimension,
+            "pooling_mode_cls_token": recipe.pooling == "cls",
+            "pooling_mode_mean_tokens": recipe.pooling == "mean",
+            "pooling_mode_max_tokens": False,
+            "pooling_mode_mean_sqrt_len_tokens": False,
+            "include_prompt": True,
+        },
+    )
+    (folder / "2_Normalize").mkdir()
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": MAX_LENGTH, "do_lower_case": False})
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {"prompts": dict(recipe.prompts), "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    )

@@ -1,0 +1,111 @@
+"""Every error Lagotto raises on purpose, in one tree.
+
+::
+
+    LagottoError                     HTTP 500   base class; nothing raises it directly
+    |-- InvalidInputError            HTTP 400   also a ValueError: a text, argument or request is wrong
+    |   `-- TextTooLongError         HTTP 400   a text exceeds the length limit and truncation is "error"
+    |-- ModelNotFoundError           HTTP 404   no such model, or a file of it is not there
+    |-- ModelNotAllowedError         HTTP 404   the server's operator did not allow this model
+    |-- UnsupportedModelError        HTTP 501   the model is known but this version or machine can't run it
+    |-- CheckpointError              HTTP 500   the model's files contradict each other or are damaged
+    |   `-- UnsafeWeightsError       HTTP 500   a pickle file asks for something other than tensors
+    |-- MissingDependencyError       HTTP 500   an optional package is needed; names the extra to install
+    |-- ConfigError                  HTTP 500   a setting, flag or settings file is wrong
+    `-- ClosedError                  HTTP 503   the model or server has been closed
+
+Messages say what came, what is allowed and what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LagottoError(Exception):
+    """Base class of every error raised by Lagotto on purpose."""
+
+    status: ClassVar[int] = 500
+    """HTTP status a server answers with when the error reaches a client."""
+    code: ClassVar[str] = "internal_error"
+    """Short machine-readable name, sent as ``error.code`` over HTTP."""
+
+
+class InvalidInputError(LagottoError, ValueError):
+    """A text, an argument or a request is wrong; the caller can mend it."""
+
+    status = 400
+    code = "invalid_input"
+
+
+class TextTooLongError(InvalidInputError):
+    """A text is longer than the limit and the truncation policy is ``"error"``."""
+
+    code = "context_length_exceeded"
+
+
+class ModelNotFoundError(LagottoError):
+    """No such model, or one of its files is not where it was looked for."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class ModelNotAllowedError(LagottoError):
+    """The server's operator did not allow this model."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class UnsupportedModelError(LagottoError):
+    """The model is known, but this version or this machine cannot run it."""
+
+    status = 501
+    code = "model_not_supported"
+
+
+class CheckpointError(LagottoError):
+    """The files of a checkpoint contradict each other, are damaged or incomplete."""
+
+    code = "checkpoint_error"
+
+
+class UnsafeWeightsError(CheckpointError):
+    """A pickle file asks for something other than tensors and was not executed."""
+
+    code = "unsafe_weights"
+
+
+class MissingDependencyError(LagottoError, ImportError):
+    """An optional package is needed; the message names the extra to install."""
+
+    code = "missing_dependency"
+
+
+class ConfigError(LagottoError, ValueError):
+    """A setting, a command-line flag or a settings file is wrong."""
+
+    code = "invalid_setting"
+
+
+class ClosedError(LagottoError):
+    """The model or the server has been closed."""
+
+    status = 503
+    code = "closed"
+
+
+__all__ = [
+    "CheckpointError",
+    "ClosedError",
+    "ConfigError",
+    "InvalidInputError",
+    "LagottoError",
+    "MissingDependencyError",
+    "ModelNotAllowedError",
+    "ModelNotFoundError",
+    "TextTooLongError",
+    "UnsafeWeightsError",
+    "UnsupportedModelError",
+]

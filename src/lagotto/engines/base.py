@@ -1,0 +1,60 @@
+"""The seam every engine fills: `Engine`, and what it says about itself."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lagotto.batch.sequences import Batch
+from lagotto.core.errors import InvalidInputError
+
+Precision = Literal["f32", "bf16"]
+"""Arithmetic of the matrix products; results always come as float32."""
+
+TOKEN_BUDGET = 4096
+"""Padded tokens a batch: enough rows to fill the processors, few enough to stay in their caches."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine runs on and with."""
+
+    name: str
+    device: str
+    precision: Precision
+    threads: int
+    parallel: int
+    """Batches computed at the same time."""
+    output: int
+    """Numbers a sequence gives: the vector's length, or 1 for a score."""
+
+
+class Engine(Protocol):
+    """Computes batches. Thread-safe: any number of threads may submit."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What it runs on and with."""
+        ...
+
+    def submit(self, batch: Batch) -> Future[NDArray[np.float32]]:
+        """Start a batch; the future gives (rows, output) float32: pooled vectors not yet normalised, or logits.
+
+        Waits while too much work is queued, so that a fast producer can't fill memory. Raises `ClosedError`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish what was started, then free the weights. May be called twice."""
+        ...
+
+
+def check_precision(precision: str) -> None:
+    """Raise `InvalidInputError` unless the precision is one that exists."""
+    allowed = ("auto", *get_args(Precision))
+    if precision not in allowed:
+        raise InvalidInputError(f"precision is {precision!r}; allowed are {', '.join(allowed)}")

@@ -1,0 +1,72 @@
+"""`OpenVinoEngine`: several infer requests of one compiled graph behind a bounded queue."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lagotto.batch.sequences import Batch
+from lagotto.cards.checkpoint import Checkpoint
+from lagotto.core.errors import ClosedError
+from lagotto.engines.base import EngineInfo, Precision
+from lagotto.engines.openvino.compiled import Compiled, Settings, compile_cached, supports_bf16
+from lagotto.engines.openvino.graph import build
+
+_CLOSED = "the model has been closed; open it again"
+_QUEUED = 4  # batches waiting for each one computed: enough to never idle, few enough to bound memory
+
+
+class OpenVinoEngine:
+    """Runs BERT and XLM-RoBERTa checkpoints on the CPU."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, precision: Precision, threads: int, cache: Path, fingerprint: str
+    ) -> None:
+        # One stream a thread computes whole batches side by side: no thread waits for another within a layer.
+        settings = Settings(precision, threads, streams=threads)
+        self._compiled: Compiled | None = compile_cached(lambda: build(checkpoint), settings, fingerprint, cache)
+        model = self._compiled.model
+        output = int(model.output(0).get_partial_shape()[1].get_length())
+        self.info = EngineInfo("openvino", "cpu", precision, threads, settings.streams, output)
+        self._names = [port.get_any_name() for port in model.inputs]
+        self._workers = ThreadPoolExecutor(settings.streams, thread_name_prefix="lagotto-openvino")
+        self._slots = threading.Semaphore(settings.streams * (1 + _QUEUED))
+        self._local = threading.local()
+
+    def submit(self, batch: Batch) -> Future[NDArray[np.float32]]:
+        """Start a batch; waits while the queue is full."""
+        self._slots.acquire()
+        try:
+            future = self._workers.submit(self._infer, batch)
+        except RuntimeError:
+            self._slots.release()
+            raise ClosedError(_CLOSED) from None
+        future.add_done_callback(lambda _: self._slots.release())
+        return future
+
+    def close(self) -> None:
+        """Finish what was started, then free the weights."""
+        self._workers.shutdown(wait=True)
+        self._local = threading.local()
+        self._compiled = None
+
+    def _infer(self, batch: Batch) -> NDArray[np.float32]:
+        request = getattr(self._local, "request", None)
+        if request is None:
+            if self._compiled is None:
+                raise ClosedError(_CLOSED)
+            request = self._local.request = self._compiled.model.create_infer_request()
+        values = {"ids": batch.ids, "lengths": batch.lengths, "second": batch.second}
+        results = request.infer({name: values[name] for name in self._names}, share_inputs=True)
+        return np.array(results[0], np.float32)  # a copy: the request's own memory is used again
+
+
+def choose_precision(asked: str) -> Precision:
+    """``auto`` is bf16 where the CPU has it in hardware, else f32."""
+    if asked == "auto":
+        return "bf16" if supports_bf16() else "f32"
+    return "bf16" if asked == "bf16" else "f32"

@@ -1,0 +1,114 @@
+"""From a checkpoint to a whole graph: encoder, pooling, dense layers or a classification head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from openvino import Model, Node
+
+from lagotto.cards.checkpoint import Checkpoint
+from lagotto.cards.encoder_config import EncoderConfig
+from lagotto.cards.folder import DenseModule
+from lagotto.cards.weights import Weights
+from lagotto.core.errors import CheckpointError
+from lagotto.engines.openvino.encoder import Inputs, encoder, inputs
+from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar
+
+_PREFIXES = ("", "bert.", "roberta.", "model.", "0.auto_model.")
+"""What transformers, sentence-transformers and FlagEmbedding put before the encoder's names."""
+
+
+def build(checkpoint: Checkpoint) -> Model:
+    """The graph of a checkpoint: ids, lengths (and starts of second segments) -> (batch, output) float32.
+
+    An embedder gives pooled vectors that are not normalised (that, and cutting dimensions, is cheaper and more exact
+    in float32 afterwards); a reranker gives the raw logit.
+    """
+    config = checkpoint.config
+    weights = Weights.open(checkpoint.folder)
+    named = _encoder_weights(weights, checkpoint)
+    if checkpoint.card.task == "rerank":
+        given = inputs(config, pairs=True)
+        first = op.multiply(given.lengths, op.constant(0, np.int32))
+        state = _drop_token_axis(encoder(config, named, given, only=first))
+        out = _classifier(config, Parameters(weights, str(checkpoint.folder)), named, state)
+    else:
+        given = inputs(config, pairs=False)
+        out = _pooled(checkpoint, named, given)
+        for module in checkpoint.dense:
+            out = _dense(module, out)
+    return Model([op.result(op.convert(out, "f32"))], given.parameters(), "encoder")
+
+
+def _encoder_weights(weights: Weights, checkpoint: Checkpoint) -> Parameters:
+    """The encoder's tensors under transformers' names for a bare encoder."""
+    probe = "embeddings.word_embeddings.weight"
+    for prefix in _PREFIXES:
+        if prefix + probe in weights:
+            return Parameters(_Renamed(weights, prefix), str(checkpoint.folder))
+    raise CheckpointError(
+        f"{checkpoint.folder}: no weight is called [{' | '.join(p or '(nothing)' for p in _PREFIXES)}]{probe}; "
+        f"the file begins with {', '.join(list(weights)[:3])}"
+    )
+
+
+class _Renamed(Mapping[str, NDArray[Any]]):
+    """A view of tensors without their common prefix, and with the layer norms of 2018 under today's names."""
+
+    def __init__(self, weights: Weights, prefix: str) -> None:
+        self._weights = weights
+        self._names = {_modern(n.removeprefix(prefix)): n for n in weights if n.startswith(prefix)}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._weights[self._names[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _modern(name: str) -> str:
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def _drop_token_axis(x: Node) -> Node:
+    return op.squeeze(x, integers(1))
+
+
+def _pooled(checkpoint: Checkpoint, weights: Parameters, given: Inputs) -> Node:
+    """(batch, hidden): one vector a row, by the card's pooling."""
+    config, pooling = checkpoint.config, checkpoint.card.pooling
+    if pooling in ("cls", "last_token"):
+        zero = op.multiply(given.lengths, op.constant(0, np.int32))
+        only = zero if pooling == "cls" else op.subtract(given.lengths, op.constant(1, np.int32))
+        return _drop_token_axis(encoder(config, weights, given, only=only))
+    states = encoder(config, weights, given)
+    mask = op.unsqueeze(given.mask, op.constant(2))  # (batch, tokens, 1)
+    if pooling == "max":
+        return op.reduce_max(op.select(mask, states, scalar(-1e30)), op.constant(1))
+    total = op.reduce_sum(op.select(mask, states, scalar(0.0)), op.constant(1))
+    count = op.unsqueeze(op.convert(given.lengths, "f32"), op.constant(1))
+    return op.divide(total, op.sqrt(count) if pooling == "mean_sqrt_len" else count)
+
+
+def _dense(module: DenseModule, x: Node) -> Node:
+    """A sentence-transformers Dense module."""
+    weights = Parameters(Weights.open(module.folder), str(module.folder))
+    return activation(
+        module.activation, weights.linear(x, "linear", module.in_features, module.out_features, module.bias)
+    )
+
+
+def _classifier(config: EncoderConfig, whole: Parameters, encoder_weights: Parameters, state: Node) -> Node:
+    """The logit: BERT pools (dense, tanh) inside the encoder's names, RoBERTa inside the classifier's."""
+    size = config.hidden_size
+    if config.architecture == "bert":
+        pooled = op.tanh(encoder_weights.linear(state, "pooler.dense", size, size))
+        return whole.linear(pooled, "classifier", size, config.num_labels)
+    pooled = op.tanh(whole.linear(state, "classifier.dense", size, size))
+    return whole.linear(pooled, "classifier.out_proj", size, config.num_labels)

@@ -1,0 +1,314 @@
+"""`Embedder`: texts to vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lagotto.batch.sequences import Sequences
+from lagotto.batch.tokenizer import Truncation, check_truncation
+from lagotto.cards.schema import ModelCard, Pooling, PromptTemplate
+from lagotto.core.arrays import check_dimensions, normalize, shorten
+from lagotto.core.errors import InvalidInputError
+from lagotto.core.values import Embeddings
+from lagotto.engines.base import EngineInfo
+from lagotto.models.inputs import checked_texts
+from lagotto.models.loading import Options, load
+from lagotto.models.pipeline import Computed, chunks, run
+from lagotto.models.progress import Progress, progress_of
+
+
+class Embedder:
+    """A text embedding model.
+
+    >>> model = Embedder("BAAI/bge-base-en-v1.5")                                          # doctest: +SKIP
+    >>> model.encode(["I love NLP", "I love BGE"]).dense.shape                             # doctest: +SKIP
+    (2, 768)
+
+    ``model`` is a folder, a hub id ``ORG/NAME[@REVISION]`` or ``starter:NAME``. Thread-safe: one model serves any
+    number of threads, and asyncio through ``asyncio.to_thread``.
+
+    - ``device``: ``"auto"`` or ``"cpu"``. ``precision``: ``"auto"`` (bf16 where the CPU has it in hardware, else
+      f32), ``"f32"``, ``"bf16"``. ``threads``: all the container allows by default.
+    - ``max_length``: tokens a text may have, special tokens included; the model's own limit by default.
+      ``truncation``: what happens to a longer one, ``"right"`` (cut the end), ``"left"`` or ``"error"``.
+    - ``card``: the listed model a folder was made from. ``pooling``: how to pool, where the folder does not say.
+    - ``cache_dir``: converted starter models and compiled graphs (``$LAGOTTO_CACHE``). ``models_dir``: a folder of
+      downloaded models, looked at before any hub (``$LAGOTTO_MODELS``). ``offline``: never connect. ``hub``:
+      ``"huggingface"`` or ``"modelscope"``, whose own cache is used unless ``hub_cache_dir`` names another folder.
+
+    Raises `ModelNotFoundError`, `UnsupportedModelError`, `CheckpointError`, `InvalidInputError`.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        max_length: int | None = None,
+        truncation: Truncation = "right",
+        revision: str | None = None,
+        card: str | None = None,
+        pooling: Pooling | None = None,
+        cache_dir: str | Path | None = None,
+        models_dir: str | Path | None = None,
+        offline: bool = False,
+        hub: str | None = None,
+        hub_cache_dir: str | Path | None = None,
+    ) -> None:
+        options = Options(
+            device=device,
+            precision=precision,
+            threads=threads,
+            max_length=max_length,
+            truncation=truncation,
+            revision=revision,
+            card=card,
+            pooling=pooling,
+            cache_dir=cache_dir,
+            models_dir=models_dir,
+            offline=offline,
+            hub=hub,
+            hub_cache_dir=hub_cache_dir,
+        )
+        self._loaded = load(model, "embed", options)
+
+    @property
+    def name(self) -> str:
+        """The name it was opened by."""
+        return self._loaded.checkpoint.name
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is: pooling, prompts, lengths, dimensions."""
+        return self._loaded.checkpoint.card
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+        return self.engine.output
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a text may have, special tokens included."""
+        return self._loaded.max_length
+
+    @property
+    def engine(self) -> EngineInfo:
+        """What computes: engine, device, precision, threads."""
+        return self._loaded.engine.info
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits over weights, tokenizer, pooling, prompts and precision: equal means equal vectors."""
+        return self._loaded.fingerprint
+
+    def encode(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        truncation: Truncation | None = None,
+        progress: Progress = False,
+    ) -> Embeddings:
+        """Vectors of texts as they are: no prompt is added unless asked for (or the checkpoint names a default one).
+
+        - ``texts``: a string (one row), or any iterable of strings; none gives (0, dimension).
+        - ``prompt``: put before every text as it stands. ``instruction``: put in by the card's query template.
+        - ``dimensions``: keep the first so many numbers (Matryoshka), then normalise.
+        - ``normalize``: L2-normalise; the model's own habit by default. ``progress``: True shows a bar.
+
+        Raises `InvalidInputError` (with the number of the bad text), `TextTooLongError`, `ClosedError`.
+        """
+        default = self._loaded.checkpoint.default_prompt
+        render = _renderer(PromptTemplate(default), self.card.query, prompt, instruction)
+        return self._collect(texts, render, dimensions, normalize, max_length, truncation, progress)
+
+    def encode_queries(
+        self,
+        queries: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        truncation: Truncation | None = None,
+        progress: Progress = False,
+    ) -> Embeddings:
+        """Vectors of search queries, written as the model's card says: its instruction, or yours, in its template."""
+        render = _renderer(self.card.query, self.card.query, prompt, instruction)
+        return self._collect(queries, render, dimensions, normalize, max_length, truncation, progress)
+
+    def encode_documents(
+        self,
+        documents: str | Iterable[str],
+        *,
+        prompt: str | None = None,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        truncation: Truncation | None = None,
+        progress: Progress = False,
+    ) -> Embeddings:
+        """Vectors of documents (passages), written as the model's card says."""
+        render = _renderer(self.card.document, self.card.document, prompt, instruction)
+        return self._collect(documents, render, dimensions, normalize, max_length, truncation, progress)
+
+    def encode_ids(
+        self,
+        inputs: Iterable[Sequence[int]],
+        *,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        truncation: Truncation | None = None,
+    ) -> Embeddings:
+        """Vectors of token ids of this model's own tokenizer; special tokens are added unless they are there."""
+        loaded = self._loaded
+        limit, policy = loaded.limit(max_length), self._policy(truncation)
+        encode = partial(loaded.tokenizer.encode_ids, max_length=limit, truncation=policy)
+        parts = self._compute(map(encode, chunks(inputs, len)), dimensions, normalize, None)
+        return Embeddings.concatenate(list(parts), dimensions or self.dimension)
+
+    def stream(
+        self,
+        texts: Iterable[str],
+        *,
+        prompt: str | None = None,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        truncation: Truncation | None = None,
+        progress: Progress = False,
+    ) -> Iterator[Embeddings]:
+        """As `encode`, part by part in order, for corpora that do not fit memory.
+
+        The iterable is read only as far as needed, whatever its length. Stopping early costs nothing.
+        """
+        default = self._loaded.checkpoint.default_prompt
+        render = _renderer(PromptTemplate(default), self.card.query, prompt, instruction)
+        return self._stream(texts, render, dimensions, normalize, max_length, truncation, progress)
+
+    def similarity(
+        self, queries: Embeddings | NDArray[np.float32], documents: Embeddings | NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """(queries, documents) similarities: the cosine, or the inner product for a model that does not normalise."""
+        a, b = (np.atleast_2d(np.asarray(x, np.float32)) for x in (queries, documents))
+        if a.shape[1] != b.shape[1]:
+            raise InvalidInputError(f"vectors of {a.shape[1]} and {b.shape[1]} dimensions can't be compared")
+        if self.card.normalize:
+            a, b = normalize(a), normalize(b)
+        out: NDArray[np.float32] = a @ b.T
+        return out
+
+    def close(self) -> None:
+        """Finish what was started and free the weights; later calls raise `ClosedError`."""
+        self._loaded.engine.close()
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        shape = f"{self.card.pooling} pooling, {self.dimension} dimensions"
+        return f"Embedder({self.name!r}: {shape}, {self._loaded.describe()})"
+
+    def _policy(self, truncation: Truncation | None) -> Truncation:
+        chosen = self._loaded.truncation if truncation is None else truncation
+        check_truncation(chosen)
+        return chosen
+
+    def _collect(
+        self,
+        texts: str | Iterable[str],
+        render: Callable[[str], str],
+        dimensions: int | None,
+        normalized: bool | None,
+        max_length: int | None,
+        truncation: Truncation | None,
+        progress: Progress,
+    ) -> Embeddings:
+        parts = self._stream(texts, render, dimensions, normalized, max_length, truncation, progress)
+        return Embeddings.concatenate(list(parts), dimensions or self.dimension)
+
+    def _stream(
+        self,
+        texts: str | Iterable[str],
+        render: Callable[[str], str],
+        dimensions: int | None,
+        normalized: bool | None,
+        max_length: int | None,
+        truncation: Truncation | None,
+        progress: Progress,
+    ) -> Iterator[Embeddings]:
+        loaded = self._loaded
+        limit, policy = loaded.limit(max_length), self._policy(truncation)
+        if dimensions is not None:
+            check_dimensions(dimensions, self.dimension)
+
+        def encoded() -> Iterator[Sequences]:
+            for chunk in chunks(checked_texts(texts), len):
+                yield loaded.tokenizer.encode([render(text) for text in chunk], limit, policy)
+
+        def parts() -> Iterator[Embeddings]:
+            with progress_of(progress, texts, "text") as done:
+                yield from self._compute(encoded(), dimensions, normalized, done)
+
+        return parts()
+
+    def _compute(
+        self,
+        encoded: Iterable[Sequences],
+        dimensions: int | None,
+        normalized: bool | None,
+        done: Callable[[int], None] | None,
+    ) -> Iterator[Embeddings]:
+        loaded = self._loaded
+        unit = self.card.normalize if normalized is None else normalized
+        for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, done):
+            yield _embeddings(part, dimensions, unit)
+
+
+def _embeddings(part: Computed, dimensions: int | None, unit: bool) -> Embeddings:
+    vectors = shorten(part.outputs, dimensions)
+    return Embeddings(
+        normalize(vectors) if unit else vectors,
+        np.array(part.sequences.lengths(), np.int32),
+        np.array(part.sequences.truncated, np.bool_),
+    )
+
+
+def _renderer(
+    default: PromptTemplate, template: PromptTemplate, prompt: str | None, instruction: str | None
+) -> Callable[[str], str]:
+    """How a text is written: a literal prompt, an instruction in the template, or the default."""
+    if prompt is not None and instruction is not None:
+        raise InvalidInputError(
+            "give prompt= (put before the text as it stands) or instruction= (put in by the template)"
+        )
+    for name, value in (("prompt", prompt), ("instruction", instruction)):
+        if value is not None and not isinstance(value, str):
+            raise InvalidInputError(f"{name} is a {type(value).__name__}; give a string")
+    if prompt is not None:
+        return lambda text: prompt + text
+    if instruction is not None:
+        return lambda text: template.render(text, instruction)
+    return default.render

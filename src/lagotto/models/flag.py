@@ -1,0 +1,334 @@
+"""FlagEmbedding's names, signatures, defaults and return shapes, as thin calls on `Embedder` and `Reranker`.
+
+A FlagEmbedding script runs after changing ``from FlagEmbedding import ...`` to ``from lagotto import ...``. What is
+different, on purpose:
+
+- An unknown keyword raises, where FlagEmbedding sets it as an attribute that nobody reads.
+- ``batch_size`` is accepted and has no effect: batches are planned by tokens.
+- ``use_fp16=True`` means half precision where the CPU has it in hardware (bfloat16), else float32.
+- ``trust_remote_code=True`` is accepted; code from a repository is never executed, a model that needs it is refused.
+- A reranker's query is cut so that query and document always fit ``max_length``; FlagEmbedding's ``only_second``
+  truncation fails there, and the model gets more tokens than it was trained for.
+
+Source: FlagEmbedding 1.4.2, ``abc/inference/AbsEmbedder.py``, ``abc/inference/AbsReranker.py``, ``inference/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lagotto.cards.registry import find_by_repo_name
+from lagotto.cards.schema import ModelCard, Pooling
+from lagotto.core.errors import InvalidInputError, MissingDependencyError, UnsupportedModelError
+from lagotto.models.embedder import Embedder
+from lagotto.models.reranker import Reranker
+
+Devices = str | int | list[str] | list[int] | None
+_ENCODERS = "encoder-only-base"
+_EMBEDDER_CLASSES = ("encoder-only-m3", "decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe")
+_RERANKER_CLASSES = ("decoder-only-base", "decoder-only-layerwise", "decoder-only-lightweight")
+
+
+class FlagModel:
+    """FlagEmbedding's embedder for encoder models: (n, d) arrays, or (d,) for a single string."""
+
+    def __init__(
+        self,
+        model_name_or_path: str,
+        normalize_embeddings: bool = True,
+        use_fp16: bool = True,
+        query_instruction_for_retrieval: str | None = None,
+        query_instruction_format: str = "{}{}",
+        devices: Devices = None,
+        pooling_method: Pooling = "cls",
+        trust_remote_code: bool = False,
+        cache_dir: str | None = None,
+        batch_size: int = 256,
+        query_max_length: int = 512,
+        passage_max_length: int = 512,
+        convert_to_numpy: bool = True,
+        *,
+        use_bf16: bool = False,
+        truncate_dim: int | None = None,
+        passage_instruction_for_retrieval: str | None = None,
+        passage_instruction_format: str = "{}{}",
+    ) -> None:
+        self.model = Embedder(
+            model_name_or_path,
+            device=_device(devices),
+            precision="bf16" if use_bf16 else "auto" if use_fp16 else "f32",
+            pooling=pooling_method,
+            hub_cache_dir=cache_dir,
+        )
+        self.normalize_embeddings = normalize_embeddings
+        self.query_instruction_for_retrieval = query_instruction_for_retrieval
+        self.query_instruction_format = query_instruction_format
+        self.passage_instruction_for_retrieval = passage_instruction_for_retrieval
+        self.passage_instruction_format = passage_instruction_format
+        self.batch_size = batch_size
+        self.query_max_length = query_max_length
+        self.passage_max_length = passage_max_length
+        self.convert_to_numpy = convert_to_numpy
+        self.truncate_dim = truncate_dim
+
+    def encode_queries(
+        self,
+        queries: str | list[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        convert_to_numpy: bool | None = None,
+    ) -> Any:
+        """Vectors of queries, with ``query_instruction_for_retrieval`` where it was given."""
+        return self.encode(
+            queries,
+            batch_size,
+            max_length or self.query_max_length,
+            convert_to_numpy,
+            instruction=self.query_instruction_for_retrieval,
+            instruction_format=self.query_instruction_format,
+        )
+
+    def encode_corpus(
+        self,
+        corpus: str | list[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        convert_to_numpy: bool | None = None,
+    ) -> Any:
+        """Vectors of passages, with ``passage_instruction_for_retrieval`` where it was given."""
+        return self.encode(
+            corpus,
+            batch_size,
+            max_length or self.passage_max_length,
+            convert_to_numpy,
+            instruction=self.passage_instruction_for_retrieval,
+            instruction_format=self.passage_instruction_format,
+        )
+
+    def encode(
+        self,
+        sentences: str | list[str],
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        convert_to_numpy: bool | None = None,
+        instruction: str | None = None,
+        instruction_format: str | None = None,
+    ) -> Any:
+        """(n, d) float32 for a list, (d,) for a string; a torch tensor when ``convert_to_numpy`` is False."""
+        texts = [sentences] if isinstance(sentences, str) else list(sentences)
+        if instruction is not None:
+            texts = [_instructed(instruction_format or "{}{}", instruction, text) for text in texts]
+        dense = self.model.encode(
+            texts,
+            prompt="",
+            dimensions=self.truncate_dim,
+            normalize=self.normalize_embeddings,
+            max_length=min(max_length or self.passage_max_length, self.model.max_length),
+        ).dense
+        vectors = dense[0] if isinstance(sentences, str) else dense
+        as_numpy = self.convert_to_numpy if convert_to_numpy is None else convert_to_numpy
+        return vectors if as_numpy else _tensor(vectors)
+
+    def stop_self_pool(self) -> None:
+        """Free the model; FlagEmbedding stops its worker processes here."""
+        self.model.close()
+
+
+class FlagReranker:
+    """FlagEmbedding's reranker for encoder models; scores are logits, or 0..1 with ``normalize``."""
+
+    def __init__(
+        self,
+        model_name_or_path: str,
+        use_fp16: bool = False,
+        query_instruction_for_rerank: str | None = None,
+        query_instruction_format: str = "{}{}",
+        passage_instruction_for_rerank: str | None = None,
+        passage_instruction_format: str = "{}{}",
+        trust_remote_code: bool = False,
+        cache_dir: str | None = None,
+        devices: Devices = None,
+        batch_size: int = 128,
+        query_max_length: int | None = None,
+        max_length: int = 512,
+        normalize: bool = False,
+    ) -> None:
+        self.model = Reranker(
+            model_name_or_path,
+            device=_device(devices),
+            precision="auto" if use_fp16 else "f32",
+            hub_cache_dir=cache_dir,
+        )
+        self.query_instruction_for_rerank = query_instruction_for_rerank
+        self.query_instruction_format = query_instruction_format
+        self.passage_instruction_for_rerank = passage_instruction_for_rerank
+        self.passage_instruction_format = passage_instruction_format
+        self.batch_size = batch_size
+        self.query_max_length = query_max_length
+        self.max_length = max_length
+        self.normalize = normalize
+
+    def compute_score(
+        self,
+        sentence_pairs: Sequence[Sequence[str]] | Sequence[str],
+        batch_size: int | None = None,
+        query_max_length: int | None = None,
+        max_length: int | None = None,
+        normalize: bool | None = None,
+    ) -> list[float]:
+        """Scores of (query, passage) pairs as a list; one pair gives a list of one. Passages are cut, not windowed."""
+        single = len(sentence_pairs) > 0 and isinstance(sentence_pairs[0], str)
+        pairs: Any = [sentence_pairs] if single else sentence_pairs
+        limit = min(max_length or self.max_length, self.model.max_length)
+        scores = self.model.score(
+            [(self._query(query), self._passage(passage)) for query, passage in pairs],
+            normalize=self.normalize if normalize is None else normalize,
+            max_length=limit,
+            query_max_length=query_max_length or self.query_max_length or limit * 3 // 4,
+            max_windows=1,
+        )
+        return list(scores)
+
+    def stop_self_pool(self) -> None:
+        """Free the model; FlagEmbedding stops its worker processes here."""
+        self.model.close()
+
+    def _query(self, text: str) -> str:
+        if self.query_instruction_for_rerank is None:
+            return text
+        return _instructed(self.query_instruction_format, self.query_instruction_for_rerank, text)
+
+    def _passage(self, text: str) -> str:
+        if self.passage_instruction_for_rerank is None:
+            return text
+        return _instructed(self.passage_instruction_format, self.passage_instruction_for_rerank, text)
+
+
+class FlagAutoModel:
+    """Opens a listed model with its own pooling and query format: ``FlagAutoModel.from_finetuned(...)``."""
+
+    def __init__(self) -> None:
+        raise OSError("use FlagAutoModel.from_finetuned(model_name_or_path)")
+
+    @classmethod
+    def from_finetuned(
+        cls,
+        model_name_or_path: str,
+        model_class: str | None = None,
+        normalize_embeddings: bool = True,
+        use_fp16: bool = True,
+        use_bf16: bool = False,
+        query_instruction_for_retrieval: str | None = None,
+        devices: Devices = None,
+        pooling_method: Pooling | None = None,
+        trust_remote_code: bool | None = None,
+        query_instruction_format: str | None = None,
+        truncate_dim: int | None = None,
+        **kwargs: Any,
+    ) -> FlagModel:
+        """The model of that name (the last part of the path counts), or of ``model_class`` for an unlisted one.
+
+        Raises `InvalidInputError` for a name that is not listed, `UnsupportedModelError` for one that comes later.
+        """
+        if model_class is None:
+            card = _listed(model_name_or_path)
+            _only_encoders(card)
+            pooling_method = pooling_method or card.pooling
+            query_instruction_format = query_instruction_format or _positional(card.query.format)
+        else:
+            _check_class(model_class, _EMBEDDER_CLASSES)
+        return FlagModel(
+            model_name_or_path,
+            normalize_embeddings=normalize_embeddings,
+            use_fp16=use_fp16,
+            use_bf16=use_bf16,
+            query_instruction_for_retrieval=query_instruction_for_retrieval,
+            query_instruction_format=query_instruction_format or "{}{}",
+            devices=devices,
+            pooling_method=pooling_method or "cls",
+            trust_remote_code=bool(trust_remote_code),
+            truncate_dim=truncate_dim,
+            **kwargs,
+        )
+
+
+class FlagAutoReranker:
+    """Opens a listed reranker: ``FlagAutoReranker.from_finetuned(...)``."""
+
+    def __init__(self) -> None:
+        raise OSError("use FlagAutoReranker.from_finetuned(model_name_or_path)")
+
+    @classmethod
+    def from_finetuned(
+        cls,
+        model_name_or_path: str,
+        model_class: str | None = None,
+        use_fp16: bool = False,
+        trust_remote_code: bool | None = None,
+        **kwargs: Any,
+    ) -> FlagReranker:
+        """The reranker of that name, or of ``model_class`` for an unlisted one. Raises as `FlagAutoModel` does."""
+        if model_class is None:
+            _only_encoders(_listed(model_name_or_path))
+        else:
+            _check_class(model_class, _RERANKER_CLASSES)
+        return FlagReranker(model_name_or_path, use_fp16=use_fp16, trust_remote_code=bool(trust_remote_code), **kwargs)
+
+
+def _listed(name_or_path: str) -> ModelCard:
+    """The card by the last part of a name or path; a training checkpoint's folder counts by its parent."""
+    path = Path(name_or_path.partition("@")[0] if not Path(name_or_path).is_dir() else name_or_path)
+    basename = path.parent.name if path.name.startswith("checkpoint-") else path.name
+    card = find_by_repo_name(basename.removeprefix("starter:"))
+    if card is None:
+        raise InvalidInputError(
+            f"model name {basename!r} is not listed; pass model_class={_ENCODERS!r} for a BERT or XLM-R checkpoint"
+        )
+    return card
+
+
+def _only_encoders(card: ModelCard) -> None:
+    from lagotto.cards.checkpoint import check_runs
+
+    check_runs(card)
+    if "sparse" in card.heads:
+        raise UnsupportedModelError(
+            f"{card.name}: BGEM3FlagModel (dense, sparse and multi-vector) comes later; "
+            "lagotto.Embedder runs its dense vectors today"
+        )
+
+
+def _check_class(name: str, later: tuple[str, ...]) -> None:
+    if name in later:
+        raise UnsupportedModelError(f"model_class {name!r} comes later; {_ENCODERS!r} runs in this version")
+    if name != _ENCODERS:
+        raise InvalidInputError(f"model_class {name!r} is unknown; allowed are {', '.join((_ENCODERS, *later))}")
+
+
+def _positional(template: str) -> str:
+    return template.replace("{instruction}", "{}").replace("{text}", "{}")
+
+
+def _instructed(template: str, instruction: str, text: str) -> str:
+    """FlagEmbedding's formatting; a backslash-n typed on a command line means a line break."""
+    return template.replace("\\n", "\n").format(instruction, text)
+
+
+def _device(devices: Devices) -> str:
+    wanted = devices if isinstance(devices, list) else [devices]
+    if len(wanted) != 1:
+        raise UnsupportedModelError(f"devices {devices!r}: this version computes on one device, 'cpu'")
+    return "auto" if wanted[0] is None else str(wanted[0])
+
+
+def _tensor(vectors: NDArray[np.float32]) -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise MissingDependencyError("convert_to_numpy=False needs torch: pip install torch") from None
+    return torch.from_numpy(np.ascontiguousarray(vectors))

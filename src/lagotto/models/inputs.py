@@ -1,0 +1,45 @@
+"""Check what callers hand in, and say which item is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from lagotto.core.errors import InvalidInputError
+
+
+def checked_texts(texts: str | Iterable[str]) -> Iterator[str]:
+    """Texts one by one; a single string is one text. Raises `InvalidInputError` at the first that is not a string."""
+    if isinstance(texts, str):
+        yield texts
+        return
+    if isinstance(texts, bytes | dict) or not isinstance(texts, Iterable):
+        raise InvalidInputError(f"texts is a {type(texts).__name__}; give a string or an iterable of strings")
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidInputError(f"text {number} is a {type(text).__name__} ({_shown(text)}); texts must be strings")
+        yield text
+
+
+def checked_pairs(pairs: Iterable[Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """(query, document) pairs one by one; a single pair of strings is one pair."""
+    if isinstance(pairs, str | bytes | dict) or not isinstance(pairs, Iterable):
+        raise InvalidInputError(f"pairs is a {type(pairs).__name__}; give (query, document) tuples")
+    if isinstance(pairs, list | tuple) and len(pairs) == 2 and all(isinstance(part, str) for part in pairs):
+        pairs = [pairs]
+    for number, pair in enumerate(pairs):
+        whole = isinstance(pair, list | tuple) and len(pair) == 2
+        if not whole or not all(isinstance(part, str) for part in pair):
+            raise InvalidInputError(f"pair {number} is {_shown(pair)}; a pair is two strings, (query, document)")
+        yield pair[0], pair[1]
+
+
+def check_count(name: str, value: int | None, least: int = 1) -> None:
+    """Raise `InvalidInputError` unless the value is None or an integer of at least ``least``."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise InvalidInputError(f"{name} is {value!r}; give an integer of at least {least}, or None")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

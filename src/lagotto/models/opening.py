@@ -1,0 +1,34 @@
+"""Open a model as what it is, where the caller does not know."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from lagotto.cards.checkpoint import check_runs
+from lagotto.cards.folder import read_folder
+from lagotto.cards.registry import find_card
+from lagotto.cards.schema import Task
+from lagotto.cards.sources import locate
+from lagotto.models.embedder import Embedder
+from lagotto.models.loading import Options
+from lagotto.models.reranker import Reranker
+
+
+def task_of(name: str | Path, options: Options) -> Task:
+    """What a model is for, by its card or its own config.json. Fetches it if need be."""
+    row = find_card(str(name).partition("@")[0])
+    if row is not None:
+        check_runs(row)
+        return row.task
+    facts = read_folder(locate(name, options.places(), options.revision).folder)
+    return "rerank" if facts.reranker else "embed"
+
+
+def open_any(name: str | Path, options: Options) -> Embedder | Reranker:
+    """An `Embedder` or a `Reranker`, whichever the model is."""
+    keywords = asdict(options)
+    if task_of(name, options) == "embed":
+        return Embedder(name, **keywords)
+    del keywords["pooling"]
+    return Reranker(name, **keywords)

@@ -1,0 +1,205 @@
+"""`Reranker`: (query, document) pairs to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from lagotto.batch.sequences import Sequences
+from lagotto.batch.tokenizer import Truncation, check_truncation
+from lagotto.cards.schema import ModelCard
+from lagotto.core.arrays import sigmoid
+from lagotto.core.errors import InvalidInputError
+from lagotto.core.values import RankedDocument, Ranking, Scores
+from lagotto.engines.base import EngineInfo
+from lagotto.models.inputs import check_count, checked_pairs, checked_texts
+from lagotto.models.loading import Options, load
+from lagotto.models.pipeline import Computed, chunks, run
+from lagotto.models.progress import Progress, progress_of
+
+MAX_WINDOWS = 10
+"""Windows of a long document that are read by default, about 5,000 tokens for a model of 512."""
+OVERLAP = 64
+"""Tokens two neighbouring windows share by default."""
+
+
+class Reranker:
+    """A cross-encoder that reads query and document together.
+
+    >>> ranker = Reranker("BAAI/bge-reranker-v2-m3")                                       # doctest: +SKIP
+    >>> ranker.rank("what is panda?", ["hi", "The giant panda is a bear."], top_n=1)[0].index     # doctest: +SKIP
+    1
+
+    Arguments and errors are those of `Embedder`; ``max_length`` limits query and document together.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+        max_length: int | None = None,
+        truncation: Truncation = "right",
+        revision: str | None = None,
+        card: str | None = None,
+        cache_dir: str | Path | None = None,
+        models_dir: str | Path | None = None,
+        offline: bool = False,
+        hub: str | None = None,
+        hub_cache_dir: str | Path | None = None,
+    ) -> None:
+        options = Options(
+            device=device,
+            precision=precision,
+            threads=threads,
+            max_length=max_length,
+            truncation=truncation,
+            revision=revision,
+            card=card,
+            cache_dir=cache_dir,
+            models_dir=models_dir,
+            offline=offline,
+            hub=hub,
+            hub_cache_dir=hub_cache_dir,
+        )
+        self._loaded = load(model, "rerank", options)
+
+    @property
+    def name(self) -> str:
+        """The name it was opened by."""
+        return self._loaded.checkpoint.name
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is."""
+        return self._loaded.checkpoint.card
+
+    @property
+    def max_length(self) -> int:
+        """Tokens query and document may have together, special tokens included."""
+        return self._loaded.max_length
+
+    @property
+    def engine(self) -> EngineInfo:
+        """What computes: engine, device, precision, threads."""
+        return self._loaded.engine.info
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits over weights, tokenizer and precision: equal means equal scores."""
+        return self._loaded.fingerprint
+
+    def score(
+        self,
+        pairs: Iterable[Sequence[str]],
+        *,
+        normalize: bool = False,
+        max_length: int | None = None,
+        query_max_length: int | None = None,
+        max_windows: int | None = MAX_WINDOWS,
+        overlap: int = OVERLAP,
+        truncation: Truncation | None = None,
+        progress: Progress = False,
+    ) -> Scores:
+        """Scores of (query, document) pairs, in their order.
+
+        - ``normalize``: sigmoid of the logit, 0..1; raw logits by default.
+        - ``query_max_length``: tokens of the query that are read, three quarters of ``max_length`` by default.
+        - A document that does not fit is read in up to ``max_windows`` windows that share ``overlap`` tokens; the best
+          window's score counts. ``max_windows=1`` cuts the document instead, None reads all of it.
+
+        Raises `InvalidInputError` (with the number of the bad pair), `TextTooLongError`, `ClosedError`.
+        """
+        loaded = self._loaded
+        limit = loaded.limit(max_length)
+        policy = loaded.truncation if truncation is None else truncation
+        check_truncation(policy)
+        check_count("query_max_length", query_max_length)
+        check_count("max_windows", max_windows)
+        check_count("overlap", overlap, least=0)
+
+        def encoded() -> Iterator[Sequences]:
+            for chunk in chunks(checked_pairs(pairs), lambda pair: len(pair[0]) + len(pair[1])):
+                yield loaded.tokenizer.encode_pairs(
+                    chunk, limit, policy, query_max_length=query_max_length, overlap=overlap, max_windows=max_windows
+                )
+
+        with progress_of(progress, pairs, "pair") as done:
+            parts = [_best(part) for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded(), done)]
+        scores = np.concatenate([p.scores for p in parts] or [np.zeros(0, np.float32)])
+        return Scores(
+            sigmoid(scores) if normalize else scores,
+            np.concatenate([p.tokens for p in parts] or [np.zeros(0, np.int32)]),
+            np.concatenate([p.truncated for p in parts] or [np.zeros(0, np.bool_)]),
+        )
+
+    def rank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        *,
+        top_n: int | None = None,
+        normalize: bool = True,
+        max_length: int | None = None,
+        query_max_length: int | None = None,
+        max_windows: int | None = MAX_WINDOWS,
+        overlap: int = OVERLAP,
+        truncation: Truncation | None = None,
+        progress: Progress = False,
+    ) -> Ranking:
+        """Documents ordered by relevance to the query, the best ``top_n`` of them; scores in 0..1 by default."""
+        if not isinstance(query, str):
+            raise InvalidInputError(f"query is a {type(query).__name__}; give a string")
+        if isinstance(documents, str):
+            raise InvalidInputError("documents is one string; give a list of documents")
+        check_count("top_n", top_n)
+        texts = list(checked_texts(documents))
+        scores = self.score(
+            [(query, text) for text in texts],
+            normalize=normalize,
+            max_length=max_length,
+            query_max_length=query_max_length,
+            max_windows=max_windows,
+            overlap=overlap,
+            truncation=truncation,
+            progress=progress,
+        )
+        order = np.argsort(-scores.scores, kind="stable")[:top_n]
+        return Ranking(
+            tuple(RankedDocument(int(i), float(scores.scores[i]), texts[i]) for i in order),
+            tokens=int(scores.tokens.sum()),
+            truncated=tuple(np.flatnonzero(scores.truncated).tolist()),
+        )
+
+    def close(self) -> None:
+        """Finish what was started and free the weights; later calls raise `ClosedError`."""
+        self._loaded.engine.close()
+
+    def __enter__(self) -> Reranker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Reranker({self.name!r}: {self._loaded.describe()})"
+
+
+def _best(part: Computed) -> Scores:
+    """One score a pair: the best of its windows."""
+    sequences = part.sequences
+    owner = np.array(sequences.owner, np.int64)
+    scores = np.full(sequences.inputs, -np.inf, np.float32)
+    tokens = np.zeros(sequences.inputs, np.int32)
+    truncated = np.zeros(sequences.inputs, np.bool_)
+    np.maximum.at(scores, owner, part.outputs[:, 0])
+    np.add.at(tokens, owner, np.array(sequences.lengths(), np.int32))
+    truncated[owner] = sequences.truncated
+    return Scores(scores, tokens, truncated)

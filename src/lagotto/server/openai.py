@@ -1,0 +1,83 @@
+"""OpenAI's dialect: ``POST /v1/embeddings``, ``GET /v1/models``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+
+from lagotto.core.errors import InvalidInputError, ModelNotAllowedError
+from lagotto.core.values import Embeddings
+from lagotto.models.embedder import Embedder
+from lagotto.server.pool import Entry, ModelPool
+from lagotto.server.replies import encoded_rows, json_response, truncation_header
+from lagotto.server.schemas import EmbeddingsRequest
+from lagotto.server.settings import Settings
+from lagotto.server.state import get_pool, get_settings
+
+router = APIRouter(tags=["OpenAI"])
+Pool = Annotated[ModelPool, Depends(get_pool)]
+Config = Annotated[Settings, Depends(get_settings)]
+
+
+@router.post("/v1/embeddings")
+async def embeddings(request: EmbeddingsRequest, pool: Pool, settings: Config) -> Response:
+    """Vectors of texts, or of token ids of the model's own tokenizer, in OpenAI's shape."""
+    inputs = _inputs(request, settings.max_inputs)
+    model = await pool.embedder(request.model)
+    return await pool.compute(lambda: _answer(request, model, inputs))
+
+
+@router.get("/v1/models")
+async def models(pool: Pool) -> dict[str, Any]:
+    """The models this server allows."""
+    return {"object": "list", "data": [_described(entry) for entry in pool.entries.values()]}
+
+
+@router.get("/v1/models/{name:path}")
+async def model(name: str, pool: Pool) -> dict[str, Any]:
+    """One allowed model."""
+    if name not in pool.entries:
+        raise ModelNotAllowedError(f"model {name!r} is not served here; GET /v1/models lists what is")
+    return _described(pool.entries[name])
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    owner = entry.source.partition("/")[0] if "/" in entry.source and not entry.source.startswith("/") else "lagotto"
+    return {"id": entry.public, "object": "model", "created": entry.created, "owned_by": owner}
+
+
+def _inputs(request: EmbeddingsRequest, limit: int) -> list[str] | list[list[int]]:
+    """Texts or lists of token ids, never empty. Raises `InvalidInputError` as OpenAI does."""
+    given = request.input
+    if isinstance(given, str):
+        items: list[Any] = [given]
+    else:
+        items = [given] if given and isinstance(given[0], int) else list(given)
+    if not items:
+        raise InvalidInputError("input is an empty list; give at least one text")
+    if len(items) > limit:
+        raise InvalidInputError(f"input holds {len(items)} texts, {limit} are allowed in one request; send several")
+    empty = next((i for i, item in enumerate(items) if not item), None)
+    if empty is not None:
+        raise InvalidInputError(f"input {empty} is empty; every text needs at least one character")
+    return items
+
+
+def _answer(request: EmbeddingsRequest, model: Embedder, inputs: list[str] | list[list[int]]) -> Response:
+    found = _encode(model, inputs, request.dimensions)
+    rows = encoded_rows(found.dense, request.encoding_format)
+    tokens = int(found.tokens.sum())
+    body = {
+        "object": "list",
+        "data": [{"object": "embedding", "index": i, "embedding": row} for i, row in enumerate(rows)],
+        "model": request.model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    return json_response(body, truncation_header(found.truncated))
+
+
+def _encode(model: Embedder, inputs: list[str] | list[list[int]], dimensions: int | None) -> Embeddings:
+    if isinstance(inputs[0], str):
+        return model.encode(inputs, dimensions=dimensions)
+    return model.encode_ids(inputs, dimensions=dimensions)

@@ -1,0 +1,74 @@
+"""Cohere's dialect of reranking: ``POST /v1/rerank`` (Jina's fields are the same)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+
+from lagotto.core.errors import InvalidInputError
+from lagotto.core.values import Ranking
+from lagotto.models.reranker import MAX_WINDOWS, OVERLAP, Reranker
+from lagotto.server.pool import ModelPool
+from lagotto.server.replies import json_response
+from lagotto.server.schemas import RerankDocument, RerankRequest
+from lagotto.server.settings import Settings
+from lagotto.server.state import get_pool, get_settings
+
+router = APIRouter(tags=["Rerank"])
+
+
+@router.post("/v1/rerank")
+async def rerank(
+    request: RerankRequest,
+    pool: Annotated[ModelPool, Depends(get_pool)],
+    settings: Annotated[Settings, Depends(get_settings)],
+) -> Response:
+    """Documents ordered by relevance to a query; scores lie in 0..1."""
+    _check(request, settings.max_inputs)
+    model = await pool.reranker(request.model)
+    return await pool.compute(lambda: _answer(request, model))
+
+
+def _check(request: RerankRequest, limit: int) -> None:
+    if not request.query:
+        raise InvalidInputError("query is empty; give the text to rank for")
+    if not request.documents:
+        raise InvalidInputError("documents is an empty list; give at least one")
+    if len(request.documents) > limit:
+        raise InvalidInputError(f"documents holds {len(request.documents)}, {limit} are allowed in one request")
+
+
+def _answer(request: RerankRequest, model: Reranker) -> Response:
+    texts = [d.text if isinstance(d, RerankDocument) else d for d in request.documents]
+    ranking = model.rank(
+        request.query,
+        texts,
+        top_n=request.top_n,
+        max_windows=request.max_chunks_per_doc or MAX_WINDOWS,
+        overlap=OVERLAP if request.overlap_tokens is None else request.overlap_tokens,
+    )
+    used = {"input_tokens": ranking.tokens, "output_tokens": 0}
+    body = {
+        "id": str(uuid.uuid4()),
+        "model": request.model or model.name,
+        "results": [_result(request, r.index, r.score) for r in ranking],
+        "tokens": used,
+        "usage": {"prompt_tokens": ranking.tokens, "total_tokens": ranking.tokens},
+        "meta": {"api_version": {"version": "1"}, "billed_units": {"search_units": 1}, "tokens": used},
+    }
+    return json_response(body, _truncated(ranking))
+
+
+def _result(request: RerankRequest, index: int, score: float) -> dict[str, Any]:
+    result: dict[str, Any] = {"index": index, "relevance_score": score}
+    if request.return_documents:
+        document = request.documents[index]
+        result["document"] = document.model_dump() if isinstance(document, RerankDocument) else {"text": document}
+    return result
+
+
+def _truncated(ranking: Ranking) -> dict[str, str]:
+    """``x-lagotto-truncated``: documents of which a part was not read, absent when there is none."""
+    return {"x-lagotto-truncated": ",".join(map(str, ranking.truncated))} if ranking.truncated else {}

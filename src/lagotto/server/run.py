@@ -1,0 +1,52 @@
+"""Run the server: bind the port, load the models, answer, drain."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+import uvicorn
+
+from lagotto.core.errors import ConfigError
+from lagotto.server.app import create_app
+from lagotto.server.settings import Settings
+
+logger = logging.getLogger("lagotto")
+
+
+def serve(settings: Settings) -> None:
+    """Serve until Ctrl-C or SIGTERM, then let requests in flight finish.
+
+    Raises `ConfigError` for a port that can't be bound, and whatever loading a model raises, before anything is
+    answered.
+    """
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with _bind(settings.host, settings.port) as listening:
+        app = create_app(settings)
+        app.state.pool.start()  # here rather than in the app's life, so that a failure is one clear error
+        config = uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_level=settings.log_level,
+            log_config=None,
+            timeout_graceful_shutdown=settings.shutdown_seconds,
+        )
+        host, port = listening.getsockname()[:2]
+        logger.info("serving on http://%s:%s (docs at /docs)", host, port)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"can't listen on {host}:{port}: {error.strerror or error}. "
+            "Stop what uses the port, or choose another with --port (API_PORT)"
+        ) from None
+    return listening

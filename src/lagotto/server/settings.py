@@ -1,0 +1,123 @@
+"""`Settings` of the server: flags, then environment, then a TOML file, then defaults."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from lagotto.core.errors import ConfigError
+
+_MEGABYTE = 1 << 20
+_FILE = "settings file"  # no field can have this name, so it can't be confused with a flag
+
+
+def _name(field: str, *more: str) -> Any:
+    """A field's names: its own (flags, TOML), ``LAGOTTO_FIELD``, and the names other servers use."""
+    return AliasChoices(field, f"LAGOTTO_{field.upper()}", *more)
+
+
+class Settings(BaseSettings):
+    """Everything an operator can decide. Unknown keys in the TOML file are an error."""
+
+    model_config = SettingsConfigDict(extra="forbid", populate_by_name=True, env_ignore_empty=True, frozen=True)
+
+    models: Annotated[list[str], NoDecode] = Field(default=[], validation_alias=_name("models", "LAGOTTO_SERVE_MODELS"))
+    """Models that clients may name, loaded at start: ``NAME`` or ``ALIAS=NAME``; comma-separated in the environment."""
+    model_storage_path: Path | None = Field(
+        default=None, validation_alias=_name("model_storage_path", "MODEL_STORAGE_PATH")
+    )
+    """Folder of models; each one in it is allowed and loaded when first asked for."""
+    host: str = Field(default="127.0.0.1", validation_alias=_name("host", "API_HOST"))
+    port: int = Field(default=8000, ge=0, le=65535, validation_alias=_name("port", "API_PORT"))
+    log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
+        default="info", validation_alias=_name("log_level", "LOG_LEVEL")
+    )
+    use_fp16: bool = Field(default=True, validation_alias=_name("use_fp16", "USE_FP16"))
+    """False forces float32. True, the default, allows half precision (bf16) where the CPU has it in hardware."""
+    precision: Literal["auto", "f32", "bf16"] = Field(default="auto", validation_alias=_name("precision"))
+    threads: int | None = Field(default=None, ge=1, validation_alias=_name("threads"))
+    cache_dir: Path | None = Field(default=None, validation_alias=_name("cache_dir", "LAGOTTO_CACHE"))
+    offline: bool = Field(default=False, validation_alias=_name("offline"))
+    truncation: Literal["right", "left", "error"] = Field(default="right", validation_alias=_name("truncation"))
+    """What happens to a text over a model's limit; ``error`` answers 400."""
+    max_inputs: int = Field(default=2048, ge=1, validation_alias=_name("max_inputs"))
+    """Texts or documents one request may carry."""
+    max_body_bytes: int = Field(default=32 * _MEGABYTE, ge=1024, validation_alias=_name("max_body_bytes"))
+    shutdown_seconds: int = Field(default=30, ge=0, validation_alias=_name("shutdown_seconds"))
+    """How long requests in flight may take after Ctrl-C or SIGTERM."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags stand above the environment, the environment above the file (passed beside the flags)."""
+        flags = dict(init_settings())
+        file = flags.pop(_FILE, {})
+        return InitSettingsSource(settings_cls, flags), env_settings, InitSettingsSource(settings_cls, file)
+
+    def chosen_precision(self) -> str:
+        """The precision models are opened with. Raises `ConfigError` when two settings contradict each other."""
+        if self.use_fp16:
+            return self.precision
+        if self.precision == "bf16":
+            raise ConfigError("precision is 'bf16' but use_fp16 is false; drop one of the two")
+        return "f32"
+
+    def public(self) -> dict[str, Any]:
+        """What ``GET /config`` shows: everything but folders of this machine. There are no secrets."""
+        hidden = {"cache_dir", "model_storage_path"}
+        return self.model_dump(mode="json", exclude=hidden)
+
+
+def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
+    """Settings from flags (None means not given), the environment and a TOML file.
+
+    Raises `ConfigError` with the setting's name, what came and what is allowed.
+    """
+    file = _read_toml(config_file) if config_file else {}
+    given = {key: value for key, value in flags.items() if value not in (None, [])}
+    unknown = sorted(set(file) - set(Settings.model_fields))
+    if unknown:
+        raise ConfigError(f"{config_file}: unknown settings {unknown}; known are {sorted(Settings.model_fields)}")
+    try:
+        settings = Settings(**given, **{_FILE: file})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"setting {name}: {first['msg']} (came: {first.get('input')!r})") from None
+    settings.chosen_precision()
+    return settings
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"settings file {path} can't be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"settings file {path} is not TOML: {error}") from None
