@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lagotto.core.values import Embeddings, RankedDocument, Ranking, Scores
+    from lagotto.flag import FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
     from lagotto.models.embedder import Embedder
-    from lagotto.models.flag import FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
     from lagotto.models.loading import resolve
     from lagotto.models.reranker import Reranker
 
@@ -25,10 +25,10 @@ _HOMES = {
     "Scores": "lagotto.core.values",
     "Ranking": "lagotto.core.values",
     "RankedDocument": "lagotto.core.values",
-    "FlagModel": "lagotto.models.flag",
-    "FlagReranker": "lagotto.models.flag",
-    "FlagAutoModel": "lagotto.models.flag",
-    "FlagAutoReranker": "lagotto.models.flag",
+    "FlagModel": "lagotto.flag",
+    "FlagReranker": "lagotto.flag",
+    "FlagAutoModel": "lagotto.flag",
+    "FlagAutoReranker": "lagotto.flag",
 }
 
 __all__ = [

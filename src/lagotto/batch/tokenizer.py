@@ -34,8 +34,8 @@ class Template:
     suffix: tuple[int, ...]
     between: tuple[int, ...]
     """Between the two texts of a pair: ``[SEP]``, or ``</s></s>``."""
-    second_offset: int
-    """How many of ``between`` belong to the first segment."""
+    second_offset: int | None
+    """How many of ``between`` belong to the first segment; None where both texts have token type 0 (XLM-RoBERTa)."""
 
 
 class Tokenizer:
@@ -57,27 +57,32 @@ class Tokenizer:
                 "the tokenizer is not this model's"
             )
 
-    def encode(self, texts: Sequence[str], max_length: int, truncation: Truncation = "right") -> Sequences:
-        """One sequence a text: prefix, tokens, suffix, at most ``max_length`` in all."""
+    def encode(
+        self, texts: Sequence[str], max_length: int, truncation: Truncation = "right", *, start: int = 0
+    ) -> Sequences:
+        """One sequence a text: prefix, tokens, suffix, at most ``max_length`` in all.
+
+        ``start`` is the number of the first text in what the caller was given, for error messages.
+        """
         check_truncation(truncation)
         template = self.template
         room = self._room(max_length, len(template.prefix) + len(template.suffix))
         ids, truncated = [], []
-        for number, tokens in enumerate(self._tokenize(texts, room, truncation)):
+        for number, tokens in enumerate(self._tokenize(texts, room, truncation, start), start):
             kept = _cut(tokens, room, truncation, number)
             ids.append(np.array([*template.prefix, *kept, *template.suffix], np.int32))
             truncated.append(len(kept) < len(tokens))
         return Sequences(ids, [len(i) for i in ids], truncated, list(range(len(ids))), len(ids))
 
     def encode_ids(
-        self, inputs: Sequence[Sequence[int]], max_length: int, truncation: Truncation = "right"
+        self, inputs: Sequence[Sequence[int]], max_length: int, truncation: Truncation = "right", *, start: int = 0
     ) -> Sequences:
         """Sequences from token ids of this model's own tokenizer; special tokens are added unless they are there."""
         check_truncation(truncation)
         prefix, suffix = self.template.prefix, self.template.suffix
         room = self._room(max_length, len(prefix) + len(suffix))
         ids, truncated = [], []
-        for number, given in enumerate(inputs):
+        for number, given in enumerate(inputs, start):
             tokens = self._check_ids(given, number)
             if prefix and tuple(tokens[: len(prefix)]) == prefix:
                 tokens = tokens[len(prefix) :]
@@ -96,12 +101,14 @@ class Tokenizer:
         query_max_length: int | None = None,
         overlap: int = 0,
         max_windows: int | None = 1,
+        start: int = 0,
     ) -> Sequences:
         """Sequences of (query, document) pairs, a long document split into overlapping windows.
 
         The query gets at most ``query_max_length`` tokens, three quarters of ``max_length`` by default (as
         FlagEmbedding does), so that a document always has room. ``max_windows=1`` cuts the document instead of
-        splitting it. A pair is marked as truncated when a part of its query or document is in no sequence.
+        splitting it; with ``truncation="left"`` the last windows are read and not the first. A pair is marked as
+        truncated when a part of its query or document is in no sequence.
         """
         check_truncation(truncation)
         t = self.template
@@ -109,27 +116,30 @@ class Tokenizer:
         query_room = min(query_max_length or max_length * 3 // 4, room - 1)
         keep_all = truncation == "error" or max_windows is None
         document_room = max_length if max_windows == 1 else None if keep_all else (max_windows or 1) * max_length
-        queries = self._tokenize_once([q for q, _ in pairs], query_room, truncation)
-        documents = self._tokenize([d for _, d in pairs], document_room, truncation)
+        queries = self._tokenize_once([q for q, _ in pairs], query_room, truncation, start)
+        documents = self._tokenize([d for _, d in pairs], document_room, truncation, start)
         out = Sequences([], [], [], [], len(pairs))
-        for number, (query, document) in enumerate(zip(queries, documents, strict=True)):
+        for number, (query, document) in enumerate(zip(queries, documents, strict=True), start):
             kept = _cut(query, query_room, truncation, number)
             size = room - len(kept)
             if max_windows == 1:
                 parts = [_cut(document, size, truncation, number)]
                 covered = len(parts[0])
             else:
-                spans = windows(len(document), size, min(overlap, size - 1), max_windows)
-                parts, covered = [document[a:b] for a, b in spans], spans[-1][1]
+                spans = windows(len(document), size, min(overlap, size // 2))
+                if max_windows is not None:
+                    spans = spans[-max_windows:] if truncation == "left" else spans[:max_windows]
+                parts, covered = [document[a:b] for a, b in spans], spans[-1][1] - spans[0][0]
                 if covered < len(document) and truncation == "error":
                     raise TextTooLongError(_too_long(number, len(document), covered))
             head = [*t.prefix, *kept, *t.between]
+            before = len(t.prefix) + len(kept)
             lost = len(kept) < len(query) or covered < len(document)
             for part in parts:
                 out.ids.append(np.array([*head, *part, *t.suffix], np.int32))
-                out.second.append(len(t.prefix) + len(kept) + t.second_offset)
+                out.second.append(len(out.ids[-1]) if t.second_offset is None else before + t.second_offset)
                 out.truncated.append(lost)
-                out.owner.append(number)
+                out.owner.append(number - start)
         return out
 
     def count(self, text: str) -> int:
@@ -141,29 +151,36 @@ class Tokenizer:
             raise InvalidInputError(f"max_length is {max_length}; with {special} special tokens it must be more")
         return max_length - special
 
-    def _tokenize_once(self, texts: Sequence[str], room: int, truncation: Truncation) -> list[Sequence[int]]:
+    def _tokenize_once(
+        self, texts: Sequence[str], room: int, truncation: Truncation, start: int
+    ) -> list[Sequence[int]]:
         """As `_tokenize`, each different text once: a ranking has one query and many documents."""
         different = list(dict.fromkeys(texts))
+        if len(different) < len(texts):
+            _check_unicode(different, texts, start)
         known = dict(zip(different, self._tokenize(different, room, truncation), strict=True))
         return [known[text] for text in texts]
 
-    def _tokenize(self, texts: Sequence[str], room: int | None, truncation: Truncation) -> list[Sequence[int]]:
+    def _tokenize(
+        self, texts: Sequence[str], room: int | None, truncation: Truncation, start: int = 0
+    ) -> list[Sequence[int]]:
         if self._lowercase:
             texts = [text.lower() for text in texts]
         shortened = texts
         if room is not None and truncation != "error":
             shortened = [_shorten(text, room, truncation) for text in texts]
-        found: list[Sequence[int]] = [e.ids for e in self._encode_batch(shortened)]
+        found: list[Sequence[int]] = [e.ids for e in self._encode_batch(shortened, start)]
         for i, text in enumerate(texts):
             if len(shortened[i]) < len(text) and len(found[i]) <= (room or 0):
-                found[i] = self._encode_batch([text])[0].ids  # words so long that the bound did not hold
+                found[i] = self._encode_batch([text], start + i)[0].ids  # words so long that the bound did not hold
         return found
 
-    def _encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
+    def _encode_batch(self, texts: Sequence[str], start: int) -> list[Encoding]:
         try:
             return self._rust.encode_batch_fast(list(texts), add_special_tokens=False)
         except (TypeError, UnicodeEncodeError) as error:
-            raise _bad_text(texts, error) from None
+            _check_unicode(texts, texts, start)
+            raise InvalidInputError(f"the tokenizer refused the texts: {error}") from None
 
     def _check_ids(self, given: Sequence[int], number: int) -> list[int]:
         tokens = list(given)
@@ -214,8 +231,8 @@ def _template(rust: RustTokenizer, path: Path) -> Template:
     prefix, suffix = tuple(single[:at]), tuple(single[at + len(first) :])
     if tuple(pair[:start]) != prefix or tuple(pair[behind + len(second) :]) != suffix:
         raise CheckpointError(f"{path}: special tokens around a pair differ from those around one text; not supported")
-    ones = [i for i in range(middle, behind) if types[i] == 1]
-    return Template(prefix, suffix, tuple(pair[middle:behind]), (ones[0] if ones else behind) - middle)
+    ones = [i for i in range(middle, len(pair)) if types[i] == 1]
+    return Template(prefix, suffix, tuple(pair[middle:behind]), ones[0] - middle if ones else None)
 
 
 _PROBES = ("a", "b")
@@ -238,12 +255,19 @@ def _find(ids: list[int], part: list[int], path: Path) -> int:
 def _shorten(text: str, room: int, truncation: Truncation) -> str:
     """Leave out what can't reach the model of a very long text, so that 10 MB cost no more than a page.
 
-    Text is left in plenty: at 16 characters a token the cut lies far behind the last token that is kept.
+    Text is left in plenty: at 16 characters a token the cut lies far behind the last token that is kept. It is made at
+    white space where there is any, since half a word may have more tokens than the whole.
     """
     bound = max(_LONG, (room + 64) * _CHARACTERS_PER_TOKEN)
     if len(text) <= bound:
         return text
-    return text[-bound:] if truncation == "left" else text[:bound]
+    if truncation == "left":
+        kept = text[-bound:]
+        parts = kept.split(None, 1)
+        return parts[1] if len(parts) == 2 and not kept[0].isspace() else kept
+    kept = text[:bound]
+    parts = kept.rsplit(None, 1)
+    return parts[0] if len(parts) == 2 and not kept[-1].isspace() else kept
 
 
 def _cut(tokens: Sequence[int], room: int, truncation: Truncation, number: int) -> Sequence[int]:
@@ -261,14 +285,13 @@ def _too_long(number: int, tokens: int, room: int) -> str:
     )
 
 
-def _bad_text(texts: Sequence[str], error: Exception) -> InvalidInputError:
-    """Which text it was, and what is wrong with it."""
-    for number, text in enumerate(texts):
+def _check_unicode(suspects: Sequence[str], texts: Sequence[str], start: int) -> None:
+    """Raise `InvalidInputError` for the first suspect that is not valid Unicode, numbered by its place in ``texts``."""
+    for text in suspects:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as bad:
-            return InvalidInputError(
-                f"text {number} holds a lone surrogate (U+{ord(text[bad.start]):04X}) at character {bad.start}, which "
-                "is not valid Unicode text; decode its source with errors='replace'"
-            )
-    return InvalidInputError(f"the tokenizer refused the texts: {error}")
+            raise InvalidInputError(
+                f"text {start + texts.index(text)} holds a lone surrogate (U+{ord(text[bad.start]):04X}) at character "
+                f"{bad.start}, which is not valid Unicode text; decode its source with errors='replace'"
+            ) from None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 
-def windows(length: int, size: int, overlap: int, limit: int | None = None) -> list[tuple[int, int]]:
+def windows(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
     """Half-open ranges that cover ``length`` tokens with windows of ``size``, each sharing ``overlap`` with the last.
 
     The final window is moved back so that it is full too: a short tail alone would be judged without its context.
-    With ``limit`` only the first windows are kept, so the tokens behind the last one are not covered.
 
     >>> windows(10, size=4, overlap=1)
     [(0, 4), (3, 7), (6, 10)]
@@ -20,4 +19,4 @@ def windows(length: int, size: int, overlap: int, limit: int | None = None) -> l
         return [(0, length)]
     starts = list(range(0, length - size, size - overlap))
     starts.append(length - size)
-    return [(start, start + size) for start in starts[:limit]]
+    return [(start, start + size) for start in starts]

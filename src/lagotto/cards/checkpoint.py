@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_args
 
 from lagotto.cards.encoder_config import ENCODER_ARCHITECTURES, EncoderConfig, encoder_config
-from lagotto.cards.fingerprint import fingerprint, weight_files
+from lagotto.cards.fingerprint import fingerprint
 from lagotto.cards.folder import DenseModule, card_from_folder, read_folder
 from lagotto.cards.registry import find_card, suggest
 from lagotto.cards.schema import ModelCard, Pooling, Task
 from lagotto.cards.sources import Source
+from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, InvalidInputError, ModelNotFoundError, UnsupportedModelError
 
 
@@ -37,9 +39,9 @@ class Checkpoint:
 
     def files(self) -> Iterator[Path]:
         """Every file whose content decides what the model answers."""
-        yield from weight_files(self.folder)
+        yield from Weights.open(self.folder).files()
         for module in self.dense:
-            yield from weight_files(module.folder)
+            yield from Weights.open(module.folder).files()
         yield self.folder / "tokenizer.json"
 
     def fingerprint(self, precision: str, cache: Path) -> str:
@@ -71,6 +73,7 @@ def open_checkpoint(
     if row is not None:
         check_runs(row)
         _check_task(row, task)
+    check_pooling(pooling)
     facts = read_folder(source.folder)
     config = encoder_config(facts.config, facts.transformer)
     if task == "rerank" and not facts.reranker:
@@ -90,6 +93,25 @@ def open_checkpoint(
     return Checkpoint(
         source.name, facts.transformer, understood, config, facts.dense, facts.lowercase, default_prompt=default
     )
+
+
+def check_listed(name: str, task: Task, card: str | None = None) -> None:
+    """Refuse what can be refused by name alone, before gigabytes are fetched.
+
+    Raises `UnsupportedModelError` for a listed model that does not run yet, `InvalidInputError` for one that does
+    something else, or for a ``card`` that is not listed.
+    """
+    row = _listed(card) if card else find_card(name.rpartition(":")[2].partition("@")[0])
+    if row is not None:
+        check_runs(row)
+        _check_task(row, task)
+
+
+def check_pooling(pooling: str | None) -> None:
+    """Raise `InvalidInputError` unless it is a pooling this version knows."""
+    allowed = [name for name in get_args(Pooling) if name != "none"]
+    if pooling is not None and pooling not in allowed:
+        raise InvalidInputError(f"pooling is {pooling!r}; allowed are {', '.join(allowed)}")
 
 
 def check_runs(card: ModelCard) -> None:

@@ -43,9 +43,3 @@ def fingerprint(files: Iterable[Path], facts: object, cache: Path) -> str:
     contents = sorted((path.name, file_digest(path, cache)) for path in files)
     text = json.dumps([contents, facts], sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The weight files of a checkpoint folder: safetensors where there are any, pickles where there are none."""
-    safetensors = sorted(folder.glob("model*.safetensors"))
-    return safetensors or sorted(folder.glob("pytorch_model*.bin"))

@@ -16,7 +16,8 @@ SMALL_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "vocab.txt",
-    "[0-9]_*/config.json",
+    "[0-9]_*/*.json",
+    "[0-9]_*/vocab.txt",
     "[0-9]_*/model.safetensors",
     "[0-9]_*/pytorch_model.bin",
 )

@@ -84,6 +84,10 @@ class Weights(Mapping[str, npt.NDArray[Any]]):
     def __repr__(self) -> str:
         return f"Weights({len(self)} tensors of {self.source})"
 
+    def files(self) -> list[Path]:
+        """The files the tensors lie in."""
+        return sorted({tensor.file for tensor in self._tensors.values()})
+
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape, without reading it."""
         return self._tensors[name].shape

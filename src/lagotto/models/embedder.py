@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +16,7 @@ from lagotto.core.arrays import check_dimensions, normalize, shorten
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import Embeddings
 from lagotto.engines.base import EngineInfo
-from lagotto.models.inputs import checked_texts
+from lagotto.models.inputs import checked_ids, checked_texts
 from lagotto.models.loading import Options, load
 from lagotto.models.pipeline import Computed, chunks, run
 from lagotto.models.progress import Progress, progress_of
@@ -179,8 +178,13 @@ class Embedder:
         """Vectors of token ids of this model's own tokenizer; special tokens are added unless they are there."""
         loaded = self._loaded
         limit, policy = loaded.limit(max_length), self._policy(truncation)
-        encode = partial(loaded.tokenizer.encode_ids, max_length=limit, truncation=policy)
-        parts = self._compute(map(encode, chunks(inputs, len)), dimensions, normalize, None)
+        if dimensions is not None:
+            check_dimensions(dimensions, self.dimension)
+        encoded = (
+            loaded.tokenizer.encode_ids(chunk, limit, policy, start=start)
+            for start, chunk in chunks(checked_ids(inputs), len)
+        )
+        parts = self._compute(encoded, dimensions, normalize, None)
         return Embeddings.concatenate(list(parts), dimensions or self.dimension)
 
     def stream(
@@ -265,11 +269,11 @@ class Embedder:
             check_dimensions(dimensions, self.dimension)
 
         def encoded() -> Iterator[Sequences]:
-            for chunk in chunks(checked_texts(texts), len):
-                yield loaded.tokenizer.encode([render(text) for text in chunk], limit, policy)
+            for start, chunk in chunks(checked_texts(texts), len):
+                yield loaded.tokenizer.encode([render(text) for text in chunk], limit, policy, start=start)
 
         def parts() -> Iterator[Embeddings]:
-            with progress_of(progress, texts, "text") as done:
+            with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
                 yield from self._compute(encoded(), dimensions, normalized, done)
 
         return parts()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from lagotto.core.errors import InvalidInputError
 
 
@@ -21,15 +23,29 @@ def checked_texts(texts: str | Iterable[str]) -> Iterator[str]:
         yield text
 
 
+def checked_ids(inputs: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
+    """Lists of token ids one by one; whether they are this model's is the tokenizer's business."""
+    if isinstance(inputs, str | bytes | dict) or not isinstance(inputs, Iterable):
+        raise InvalidInputError(f"inputs is a {type(inputs).__name__}; give lists of token ids, one a text")
+    for number, ids in enumerate(inputs):
+        if isinstance(ids, str | bytes) or not isinstance(ids, Sequence | np.ndarray):
+            raise InvalidInputError(f"input {number} is {_shown(ids)}; each input is a list of token ids")
+        yield ids
+
+
+def is_pair(value: object) -> bool:
+    """Whether a value is one (query, document) pair rather than a list of pairs."""
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
+
+
 def checked_pairs(pairs: Iterable[Sequence[str]]) -> Iterator[tuple[str, str]]:
     """(query, document) pairs one by one; a single pair of strings is one pair."""
     if isinstance(pairs, str | bytes | dict) or not isinstance(pairs, Iterable):
         raise InvalidInputError(f"pairs is a {type(pairs).__name__}; give (query, document) tuples")
-    if isinstance(pairs, list | tuple) and len(pairs) == 2 and all(isinstance(part, str) for part in pairs):
-        pairs = [pairs]
+    if is_pair(pairs):
+        pairs = [pairs]  # type: ignore[list-item]  # a pair of strings is itself an iterable of strings
     for number, pair in enumerate(pairs):
-        whole = isinstance(pair, list | tuple) and len(pair) == 2
-        if not whole or not all(isinstance(part, str) for part in pair):
+        if not is_pair(pair):
             raise InvalidInputError(f"pair {number} is {_shown(pair)}; a pair is two strings, (query, document)")
         yield pair[0], pair[1]
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lagotto.batch.tokenizer import Tokenizer, Truncation, check_truncation
-from lagotto.cards.checkpoint import Checkpoint, check_runs, open_checkpoint
-from lagotto.cards.registry import find_card
+from lagotto.cards.checkpoint import Checkpoint, check_listed, check_pooling, open_checkpoint
 from lagotto.cards.schema import Pooling, Task
 from lagotto.cards.sources import Places, locate
 from lagotto.core.errors import InvalidInputError, MissingDependencyError, UnsupportedModelError
@@ -89,10 +88,8 @@ def load(name: str | Path, task: Task, options: Options) -> Loaded:
     check_precision(options.precision)
     check_truncation(options.truncation)
     threads = _threads(options.threads)
-    # A listed model that does not run should say so before gigabytes are fetched.
-    row = find_card(options.card or os.fspath(name).partition("@")[0])
-    if row is not None:
-        check_runs(row)
+    check_pooling(options.pooling)
+    check_listed(os.fspath(name), task, options.card)
     places = options.places()
     source = locate(name, places, options.revision)
     checkpoint = open_checkpoint(source, task, card=options.card, pooling=options.pooling)

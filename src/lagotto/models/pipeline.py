@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -33,9 +32,10 @@ class Computed:
     """(sequences, output), in the order of the sequences."""
 
 
-def chunks(inputs: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """Lists of up to `CHUNK` inputs, shorter when they are long; takes no more from the iterator than it gives."""
+def chunks(inputs: Iterable[T], size_of: Callable[[T], int]) -> Iterator[tuple[int, list[T]]]:
+    """(number of the first, list of up to `CHUNK` inputs); fewer when they are long. Reads no further than it gives."""
     iterator = iter(inputs)
+    start = 0
     while chunk := list(islice(iterator, 1)):
         characters = size_of(chunk[0])
         for item in islice(iterator, CHUNK - 1):
@@ -43,13 +43,14 @@ def chunks(inputs: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]
             characters += size_of(item)
             if characters >= CHUNK_CHARACTERS:
                 break
-        yield chunk
+        yield start, chunk
+        start += len(chunk)
 
 
 def run(
     engine: Engine, pad_id: int, encoded: Iterable[Sequences], done: Callable[[int], None] | None = None
 ) -> Iterator[Computed]:
-    """Compute chunks of sequences, in order; ``done`` hears how many sequences each finished batch held.
+    """Compute chunks of sequences, in order; ``done`` hears, in the caller's thread, how many inputs were finished.
 
     While the engine computes one chunk the next is tokenised, and no more than two are held, so any number of texts
     streams through constant memory. Closing the iterator cancels what has not started.
@@ -57,7 +58,8 @@ def run(
     pending: deque[_Pending] = deque()
     try:
         for sequences in encoded:
-            pending.append(_Pending(engine, pad_id, sequences, done))
+            pending.append(_Pending(engine, sequences, done))
+            pending[-1].submit(pad_id)
             if len(pending) > 1:
                 yield pending.popleft().gather()
         while pending:
@@ -67,38 +69,48 @@ def run(
             chunk.cancel()
 
 
-def _tell(done: Callable[[int], None], rows: int, future: Future[NDArray[np.float32]]) -> None:
-    if not future.cancelled():
-        done(rows)
-
-
 class _Pending:
-    """A chunk whose batches have been handed to the engine."""
+    """A chunk whose batches are handed to the engine, and collected as they finish."""
 
-    def __init__(self, engine: Engine, pad_id: int, sequences: Sequences, done: Callable[[int], None] | None) -> None:
+    def __init__(self, engine: Engine, sequences: Sequences, done: Callable[[int], None] | None) -> None:
+        self._engine = engine
         self._sequences = sequences
-        self._width = engine.info.output
-        self._parts: list[tuple[list[int], Future[NDArray[np.float32]]]] = []
-        try:
-            for rows in plan(sequences.lengths(), TOKEN_BUDGET):
-                future = engine.submit(pad(sequences, rows, pad_id))
-                self._parts.append((rows, future))
-                if done is not None:
-                    future.add_done_callback(partial(_tell, done, len(rows)))
-        except BaseException:  # an interrupt while waiting for the engine's queue, above all
-            self.cancel()
-            raise
+        self._done = done
+        self._outputs = np.empty((len(sequences), engine.info.output), np.float32)
+        self._parts: deque[tuple[list[int], Future[NDArray[np.float32]]]] = deque()
+        self._left = Counter(sequences.owner)  # windows of each input that are not finished
+
+    def submit(self, pad_id: int) -> None:
+        """Plan the batches and start them; waits while the engine's queue is full, collecting meanwhile."""
+        lengths = self._sequences.lengths()
+        # A small request is spread over all parallel batches rather than left to one.
+        budget = min(TOKEN_BUDGET, -(-sum(lengths) // self._engine.info.parallel))
+        for rows in plan(lengths, max(1, budget)):
+            self._parts.append((rows, self._engine.submit(pad(self._sequences, rows, pad_id))))
+            while self._parts and self._parts[0][1].done():
+                self._collect()
 
     def gather(self) -> Computed:
-        outputs = np.empty((len(self._sequences), self._width), np.float32)
+        """Wait for what is not finished."""
         try:
-            for rows, future in self._parts:
-                outputs[rows] = future.result()
+            while self._parts:
+                self._collect()
         except BaseException:
             self.cancel()
             raise
-        return Computed(self._sequences, outputs)
+        return Computed(self._sequences, self._outputs)
 
     def cancel(self) -> None:
+        """Drop the batches that have not started."""
         for _, future in self._parts:
             future.cancel()
+
+    def _collect(self) -> None:
+        rows, future = self._parts[0]
+        self._outputs[rows] = future.result()
+        self._parts.popleft()
+        if self._done is not None:
+            owners = [self._sequences.owner[row] for row in rows]
+            self._left.subtract(owners)
+            if finished := sum(1 for owner in set(owners) if self._left[owner] == 0):
+                self._done(finished)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 
 Progress = bool | Callable[[int], None]
-"""True shows a bar on stderr; a function is told how many texts (or pairs) each finished batch held."""
+"""True shows a bar on stderr; a function is told how many texts (or pairs) were finished since the last call."""
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def progress_of(progress: Progress, inputs: object, unit: str) -> Iterator[Calla
     else:
         from tqdm import tqdm
 
-        total = 1 if isinstance(inputs, str) else len(inputs) if isinstance(inputs, Sized) else None
+        total = len(inputs) if isinstance(inputs, Sized) else None
         with tqdm(total=total, unit=unit) as bar:
 
             def advance(count: int) -> None:

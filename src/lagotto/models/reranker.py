@@ -15,7 +15,7 @@ from lagotto.core.arrays import sigmoid
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import RankedDocument, Ranking, Scores
 from lagotto.engines.base import EngineInfo
-from lagotto.models.inputs import check_count, checked_pairs, checked_texts
+from lagotto.models.inputs import check_count, checked_pairs, checked_texts, is_pair
 from lagotto.models.loading import Options, load
 from lagotto.models.pipeline import Computed, chunks, run
 from lagotto.models.progress import Progress, progress_of
@@ -110,8 +110,9 @@ class Reranker:
 
         - ``normalize``: sigmoid of the logit, 0..1; raw logits by default.
         - ``query_max_length``: tokens of the query that are read, three quarters of ``max_length`` by default.
-        - A document that does not fit is read in up to ``max_windows`` windows that share ``overlap`` tokens; the best
-          window's score counts. ``max_windows=1`` cuts the document instead, None reads all of it.
+        - A document that does not fit is read in up to ``max_windows`` windows that share ``overlap`` tokens (half a
+          window at most); the best window's score counts. ``max_windows=1`` cuts the document instead, None reads all
+          of it.
 
         Raises `InvalidInputError` (with the number of the bad pair), `TextTooLongError`, `ClosedError`.
         """
@@ -124,12 +125,18 @@ class Reranker:
         check_count("overlap", overlap, least=0)
 
         def encoded() -> Iterator[Sequences]:
-            for chunk in chunks(checked_pairs(pairs), lambda pair: len(pair[0]) + len(pair[1])):
+            for start, chunk in chunks(checked_pairs(pairs), lambda pair: len(pair[0]) + len(pair[1])):
                 yield loaded.tokenizer.encode_pairs(
-                    chunk, limit, policy, query_max_length=query_max_length, overlap=overlap, max_windows=max_windows
+                    chunk,
+                    limit,
+                    policy,
+                    query_max_length=query_max_length,
+                    overlap=overlap,
+                    max_windows=max_windows,
+                    start=start,
                 )
 
-        with progress_of(progress, pairs, "pair") as done:
+        with progress_of(progress, [pairs] if is_pair(pairs) else pairs, "pair") as done:
             parts = [_best(part) for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded(), done)]
         scores = np.concatenate([p.scores for p in parts] or [np.zeros(0, np.float32)])
         return Scores(
@@ -161,7 +168,6 @@ class Reranker:
         texts = list(checked_texts(documents))
         scores = self.score(
             [(query, text) for text in texts],
-            normalize=normalize,
             max_length=max_length,
             query_max_length=query_max_length,
             max_windows=max_windows,
@@ -169,9 +175,10 @@ class Reranker:
             truncation=truncation,
             progress=progress,
         )
-        order = np.argsort(-scores.scores, kind="stable")[:top_n]
+        order = np.argsort(-scores.scores, kind="stable")[:top_n]  # by logits: high ones all round to 1.0
+        shown = sigmoid(scores.scores) if normalize else scores.scores
         return Ranking(
-            tuple(RankedDocument(int(i), float(scores.scores[i]), texts[i]) for i in order),
+            tuple(RankedDocument(int(i), float(shown[i]), texts[i]) for i in order),
             tokens=int(scores.tokens.sum()),
             truncated=tuple(np.flatnonzero(scores.truncated).tolist()),
         )

@@ -105,7 +105,8 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
     if unknown:
         raise ConfigError(f"{config_file}: unknown settings {unknown}; known are {sorted(Settings.model_fields)}")
     try:
-        settings = Settings(**given, **{_FILE: file})
+        arguments: dict[str, Any] = {**given, _FILE: file}
+        settings = Settings(**arguments)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])

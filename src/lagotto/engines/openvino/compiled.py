@@ -93,7 +93,7 @@ def _read(path: Path) -> NDArray[np.uint8] | None:
         logger.warning("compiled graph %s can't be read and is made anew (%s)", path, error)
         return None
     blob, digest = data[:-_DIGEST], data[-_DIGEST:]
-    if hashlib.sha256(memoryview(blob)).digest() == digest.tobytes():
+    if hashlib.sha256(blob.data).digest() == digest.tobytes():
         return blob
     logger.warning("compiled graph %s is damaged and is made anew", path)
     return None

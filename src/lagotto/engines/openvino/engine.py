@@ -26,8 +26,7 @@ class OpenVinoEngine:
     def __init__(
         self, checkpoint: Checkpoint, precision: Precision, threads: int, cache: Path, fingerprint: str
     ) -> None:
-        # One stream a thread computes whole batches side by side: no thread waits for another within a layer.
-        settings = Settings(precision, threads, streams=threads)
+        settings = Settings(precision, threads, streams=streams_for(threads))
         self._compiled: Compiled | None = compile_cached(lambda: build(checkpoint), settings, fingerprint, cache)
         model = self._compiled.model
         output = int(model.output(0).get_partial_shape()[1].get_length())
@@ -63,6 +62,15 @@ class OpenVinoEngine:
         values = {"ids": batch.ids, "lengths": batch.lengths, "second": batch.second}
         results = request.infer({name: values[name] for name in self._names}, share_inputs=True)
         return np.array(results[0], np.float32)  # a copy: the request's own memory is used again
+
+
+def streams_for(threads: int) -> int:
+    """Batches computed side by side. With one thread each, no thread waits for another within a layer.
+
+    With many threads a few share a batch, so that one long text is not left to a single thread.
+    """
+    together = 1 if threads <= 4 else 2 if threads <= 8 else 4
+    return threads // together
 
 
 def choose_precision(asked: str) -> Precision:
