@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sequences:
     """Token ids ready for the model, special tokens included; one entry a text, pair or window."""
 
@@ -34,7 +34,7 @@ class Sequences:
         return [len(ids) for ids in self.ids]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """A right-padded batch."""
 
@@ -44,6 +44,8 @@ class Batch:
     """(rows,)"""
     second: Ids
     """(rows,) start of the second segment, which gets token type 1."""
+    pad_id: int
+    """What fills the rows behind their lengths."""
 
 
 def pad(sequences: Sequences, rows: Sequence[int], pad_id: int) -> Batch:
@@ -52,4 +54,4 @@ def pad(sequences: Sequences, rows: Sequence[int], pad_id: int) -> Batch:
     ids = np.full((len(rows), int(lengths.max())), pad_id, np.int32)
     for row, i in enumerate(rows):
         ids[row, : lengths[row]] = sequences.ids[i]
-    return Batch(ids, lengths, np.array([sequences.second[i] for i in rows], np.int32))
+    return Batch(ids, lengths, np.array([sequences.second[i] for i in rows], np.int32), pad_id)

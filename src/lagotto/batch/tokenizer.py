@@ -126,9 +126,9 @@ class Tokenizer:
                 parts = [_cut(document, size, truncation, number)]
                 covered = len(parts[0])
             else:
-                spans = windows(len(document), size, min(overlap, size // 2))
-                if max_windows is not None:
-                    spans = spans[-max_windows:] if truncation == "left" else spans[:max_windows]
+                spans = windows(len(document), size, min(overlap, size // 2))[:max_windows]
+                if truncation == "left":  # laid from the end
+                    spans = [(len(document) - b, len(document) - a) for a, b in reversed(spans)]
                 parts, covered = [document[a:b] for a, b in spans], spans[-1][1] - spans[0][0]
                 if covered < len(document) and truncation == "error":
                     raise TextTooLongError(_too_long(number, len(document), covered))

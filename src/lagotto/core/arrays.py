@@ -38,7 +38,7 @@ def shorten(vectors: Matrix, dimensions: int | None) -> Matrix:
 def check_dimensions(dimensions: int, width: int) -> None:
     """Raise `InvalidInputError` unless ``dimensions`` lies in 1..width."""
     if isinstance(dimensions, bool) or not isinstance(dimensions, int) or not 1 <= dimensions <= width:
-        raise InvalidInputError(f"dimensions is {dimensions!r}; this model allows 1 to {width}")
+        raise InvalidInputError(f"dimensions is {dimensions!r}; this model allows 1 to {width}", param="dimensions")
 
 
 def to_base64(vector: Matrix) -> str:

@@ -37,6 +37,11 @@ class InvalidInputError(LagottoError, ValueError):
     status = 400
     code = "invalid_input"
 
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        """Name of the argument or field at fault, where there is one."""
+
 
 class TextTooLongError(InvalidInputError):
     """A text is longer than the limit and the truncation policy is ``"error"``."""

@@ -44,9 +44,9 @@ class Engine(Protocol):
         ...
 
     def submit(self, batch: Batch) -> Future[NDArray[np.float32]]:
-        """Start a batch; the future gives (rows, output) float32: pooled vectors not yet normalised, or logits.
+        """Queue a batch; the future gives (rows, output) float32: pooled vectors not yet normalised, or logits.
 
-        Waits while too much work is queued, so that a fast producer can't fill memory. Raises `ClosedError`.
+        Never waits: callers bound what they have in flight. Raises `ClosedError`.
         """
         ...
 

@@ -17,7 +17,7 @@ from lagotto.models.reranker import Reranker
 
 def task_of(name: str | Path, options: Options) -> Task:
     """What a model is for, by its card or its own config.json. Fetches it if need be."""
-    row = find_card(str(name).partition("@")[0])
+    row = find_card(options.card or str(name).rpartition(":")[2].partition("@")[0])
     if row is not None:
         check_runs(row)
         return row.task

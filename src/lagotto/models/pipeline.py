@@ -21,6 +21,7 @@ T = TypeVar("T")
 CHUNK = 2048
 """Inputs tokenised and length-sorted together: enough that batches hardly need padding, few enough to stay small."""
 CHUNK_CHARACTERS = 4_000_000
+_QUEUED = 5  # full batches of one call that are queued or computed, for each thread: enough to never idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +78,23 @@ class _Pending:
         self._sequences = sequences
         self._done = done
         self._outputs = np.empty((len(sequences), engine.info.output), np.float32)
-        self._parts: deque[tuple[list[int], Future[NDArray[np.float32]]]] = deque()
+        self._parts: deque[tuple[list[int], int, Future[NDArray[np.float32]]]] = deque()
+        self._in_flight = 0  # padded tokens
         self._left = Counter(sequences.owner)  # windows of each input that are not finished
 
     def submit(self, pad_id: int) -> None:
-        """Plan the batches and start them; waits while the engine's queue is full, collecting meanwhile."""
+        """Plan the batches and queue them, few at a time: others use the engine too."""
         lengths = self._sequences.lengths()
         # A small request is spread over all parallel batches rather than left to one.
         budget = min(TOKEN_BUDGET, -(-sum(lengths) // self._engine.info.parallel))
+        limit = _QUEUED * TOKEN_BUDGET * self._engine.info.parallel
         for rows in plan(lengths, max(1, budget)):
-            self._parts.append((rows, self._engine.submit(pad(self._sequences, rows, pad_id))))
-            while self._parts and self._parts[0][1].done():
+            batch = pad(self._sequences, rows, pad_id)
+            while self._parts and self._in_flight + batch.ids.size > limit:
+                self._collect()
+            self._in_flight += batch.ids.size
+            self._parts.append((rows, batch.ids.size, self._engine.submit(batch)))
+            while self._parts and self._parts[0][2].done():
                 self._collect()
 
     def gather(self) -> Computed:
@@ -102,13 +109,14 @@ class _Pending:
 
     def cancel(self) -> None:
         """Drop the batches that have not started."""
-        for _, future in self._parts:
+        for _, _, future in self._parts:
             future.cancel()
 
     def _collect(self) -> None:
-        rows, future = self._parts[0]
+        rows, tokens, future = self._parts[0]
         self._outputs[rows] = future.result()
         self._parts.popleft()
+        self._in_flight -= tokens
         if self._done is not None:
             owners = [self._sequences.owner[row] for row in rows]
             self._left.subtract(owners)

@@ -26,7 +26,7 @@ def create_app(settings: Settings) -> FastAPI:
             await asyncio.to_thread(pool.start)
             yield
         finally:
-            await pool.close()
+            pool.close()
 
     app = FastAPI(
         title="Lagotto",

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lagotto.server.errors import error_body
-
-
-class _TooLargeError(Exception):
-    """The body grew past the limit while it was read."""
 
 
 class BodyLimit:
@@ -29,30 +26,22 @@ class BodyLimit:
             await self._refuse(send)
             return
         received = 0
-        started = False
 
         async def counted() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._limit:
-                raise _TooLargeError
+                raise HTTPException(413, self._message())  # the one kind that FastAPI passes on while it reads a body
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, counted, noted)
-        except _TooLargeError:
-            if not started:
-                await self._refuse(send)
+        await self._app(scope, counted, send)
 
     async def _refuse(self, send: Send) -> None:
-        message = f"the request's body is larger than the {self._limit} bytes this server allows; send fewer texts"
-        content = orjson.dumps(error_body(message, 413, "request_too_large"))
+        content = orjson.dumps(error_body(self._message(), 413, "request_too_large"))
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+    def _message(self) -> str:
+        return f"the request's body is larger than the {self._limit} bytes this server allows; send fewer texts"

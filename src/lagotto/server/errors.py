@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from lagotto.core.errors import LagottoError
+from lagotto.core.errors import LagottoError, ModelNotAllowedError
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,8 @@ def add_error_handlers(app: FastAPI) -> None:
     async def known(request: Request, error: LagottoError) -> JSONResponse:
         if error.status >= 500:
             logger.error("%s %s: %s", request.method, request.url.path, error)
-        return JSONResponse(error_body(str(error), error.status, error.code), error.status)
+        param = "model" if isinstance(error, ModelNotAllowedError) else getattr(error, "param", None)
+        return JSONResponse(error_body(str(error), error.status, error.code, param), error.status)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -39,8 +40,9 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
-        message = f"{request.method} {request.url.path}: {error.detail}"
-        return JSONResponse(error_body(message, error.status_code), error.status_code, error.headers)
+        code = "request_too_large" if error.status_code == 413 else None
+        message = error.detail if code else f"{request.method} {request.url.path}: {error.detail}"
+        return JSONResponse(error_body(message, error.status_code, code), error.status_code, error.headers)
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:

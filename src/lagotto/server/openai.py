@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Response
 
+from lagotto.cards.registry import find_card
 from lagotto.core.errors import InvalidInputError, ModelNotAllowedError
 from lagotto.core.values import Embeddings
 from lagotto.models.embedder import Embedder
@@ -43,7 +45,8 @@ async def model(name: str, pool: Pool) -> dict[str, Any]:
 
 
 def _described(entry: Entry) -> dict[str, Any]:
-    owner = entry.source.partition("/")[0] if "/" in entry.source and not entry.source.startswith("/") else "lagotto"
+    card = find_card(entry.offer.card or entry.offer.source.partition("@")[0])
+    owner = card.name.partition("/")[0] if card is not None else "lagotto"
     return {"id": entry.public, "object": "model", "created": entry.created, "owned_by": owner}
 
 
@@ -55,12 +58,14 @@ def _inputs(request: EmbeddingsRequest, limit: int) -> list[str] | list[list[int
     else:
         items = [given] if given and isinstance(given[0], int) else list(given)
     if not items:
-        raise InvalidInputError("input is an empty list; give at least one text")
+        raise InvalidInputError("input is an empty list; give at least one text", param="input")
     if len(items) > limit:
-        raise InvalidInputError(f"input holds {len(items)} texts, {limit} are allowed in one request; send several")
+        raise InvalidInputError(
+            f"input holds {len(items)} texts, {limit} are allowed in one request; send several", param="input"
+        )
     empty = next((i for i, item in enumerate(items) if not item), None)
     if empty is not None:
-        raise InvalidInputError(f"input {empty} is empty; every text needs at least one character")
+        raise InvalidInputError(f"input {empty} is empty; every text needs at least one character", param="input")
     return items
 
 
@@ -74,7 +79,7 @@ def _answer(request: EmbeddingsRequest, model: Embedder, inputs: list[str] | lis
         "model": request.model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
-    return json_response(body, truncation_header(found.truncated))
+    return json_response(body, truncation_header(np.flatnonzero(found.truncated).tolist()))
 
 
 def _encode(model: Embedder, inputs: list[str] | list[list[int]], dimensions: int | None) -> Embeddings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,15 @@ from fastapi import Response
 from numpy.typing import NDArray
 
 from lagotto.core.arrays import to_base64
+from lagotto.core.errors import InvalidInputError
 
 
 def json_response(body: Any, headers: dict[str, str] | None = None) -> Response:
     """A JSON reply; float32 rows are written by orjson from their memory."""
-    content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    try:
+        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    except orjson.JSONEncodeError as error:  # only a document's own keys can be at fault
+        raise InvalidInputError(f"a document can't be written back as JSON: {error}", param="documents") from None
     return Response(content, media_type="application/json", headers=headers)
 
 
@@ -25,9 +30,11 @@ def encoded_rows(vectors: NDArray[np.float32], encoding: str) -> list[Any]:
     return list(np.ascontiguousarray(vectors))
 
 
-def truncation_header(truncated: NDArray[np.bool_]) -> dict[str, str]:
-    """``x-lagotto-truncated``: numbers of the inputs that were cut, absent when none was."""
-    cut = np.flatnonzero(truncated).tolist()
+def truncation_header(cut: Sequence[int]) -> dict[str, str]:
+    """``x-lagotto-truncated``: numbers of the inputs that were not read whole, absent when there is none.
+
+    At most 100 are listed: proxies and clients drop replies with headers of more than 8 kB.
+    """
     if not cut:
         return {}
     shown = ",".join(map(str, cut[:100]))

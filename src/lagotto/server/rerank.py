@@ -8,10 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 
 from lagotto.core.errors import InvalidInputError
-from lagotto.core.values import Ranking
 from lagotto.models.reranker import MAX_WINDOWS, OVERLAP, Reranker
 from lagotto.server.pool import ModelPool
-from lagotto.server.replies import json_response
+from lagotto.server.replies import json_response, truncation_header
 from lagotto.server.schemas import RerankDocument, RerankRequest
 from lagotto.server.settings import Settings
 from lagotto.server.state import get_pool, get_settings
@@ -27,20 +26,22 @@ async def rerank(
 ) -> Response:
     """Documents ordered by relevance to a query; scores lie in 0..1."""
     _check(request, settings.max_inputs)
-    model = await pool.reranker(request.model)
-    return await pool.compute(lambda: _answer(request, model))
+    name, model = await pool.reranker(request.model)
+    return await pool.compute(lambda: _answer(request, name, model))
 
 
 def _check(request: RerankRequest, limit: int) -> None:
     if not request.query:
-        raise InvalidInputError("query is empty; give the text to rank for")
+        raise InvalidInputError("query is empty; give the text to rank for", param="query")
     if not request.documents:
-        raise InvalidInputError("documents is an empty list; give at least one")
+        raise InvalidInputError("documents is an empty list; give at least one", param="documents")
     if len(request.documents) > limit:
-        raise InvalidInputError(f"documents holds {len(request.documents)}, {limit} are allowed in one request")
+        raise InvalidInputError(
+            f"documents holds {len(request.documents)}, {limit} are allowed in one request", param="documents"
+        )
 
 
-def _answer(request: RerankRequest, model: Reranker) -> Response:
+def _answer(request: RerankRequest, name: str, model: Reranker) -> Response:
     texts = [d.text if isinstance(d, RerankDocument) else d for d in request.documents]
     ranking = model.rank(
         request.query,
@@ -52,13 +53,13 @@ def _answer(request: RerankRequest, model: Reranker) -> Response:
     used = {"input_tokens": ranking.tokens, "output_tokens": 0}
     body = {
         "id": str(uuid.uuid4()),
-        "model": request.model or model.name,
+        "model": name,
         "results": [_result(request, r.index, r.score) for r in ranking],
         "tokens": used,
         "usage": {"prompt_tokens": ranking.tokens, "total_tokens": ranking.tokens},
         "meta": {"api_version": {"version": "1"}, "billed_units": {"search_units": 1}, "tokens": used},
     }
-    return json_response(body, _truncated(ranking))
+    return json_response(body, truncation_header(ranking.truncated))
 
 
 def _result(request: RerankRequest, index: int, score: float) -> dict[str, Any]:
@@ -67,8 +68,3 @@ def _result(request: RerankRequest, index: int, score: float) -> dict[str, Any]:
         document = request.documents[index]
         result["document"] = document.model_dump() if isinstance(document, RerankDocument) else {"text": document}
     return result
-
-
-def _truncated(ranking: Ranking) -> dict[str, str]:
-    """``x-lagotto-truncated``: documents of which a part was not read, absent when there is none."""
-    return {"x-lagotto-truncated": ",".join(map(str, ranking.truncated))} if ranking.truncated else {}

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
@@ -33,8 +38,28 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
         host, port = listening.getsockname()[:2]
-        logger.info("serving on http://%s:%s (docs at /docs)", host, port)
-        uvicorn.Server(config).run(sockets=[listening])
+        shown = f"[{host}]" if ":" in host else host
+        logger.info("serving on http://%s:%s (docs at /docs)", shown, port)
+        with _clean_exit():
+            uvicorn.Server(config).run(sockets=[listening])
+    if app.state.pool.running:
+        # Their threads would hold the process until they end, and a container's patience is shorter.
+        logging.shutdown()
+        os._exit(1)
+
+
+@contextmanager
+def _clean_exit() -> Iterator[None]:
+    """uvicorn raises the signal that stopped it once more, after draining; the process should then just end."""
+    before = None
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _bind(host: str, port: int) -> socket.socket:

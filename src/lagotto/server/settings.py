@@ -21,9 +21,9 @@ _MEGABYTE = 1 << 20
 _FILE = "settings file"  # no field can have this name, so it can't be confused with a flag
 
 
-def _name(field: str, *more: str) -> Any:
-    """A field's names: its own (flags, TOML), ``LAGOTTO_FIELD``, and the names other servers use."""
-    return AliasChoices(field, f"LAGOTTO_{field.upper()}", *more)
+def _names(*names: str) -> Any:
+    """A field's names in the environment; flags and TOML use its own. A bare ``HOST`` or ``PORT`` is not ours."""
+    return AliasChoices(*names)
 
 
 class Settings(BaseSettings):
@@ -31,29 +31,29 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", populate_by_name=True, env_ignore_empty=True, frozen=True)
 
-    models: Annotated[list[str], NoDecode] = Field(default=[], validation_alias=_name("models", "LAGOTTO_SERVE_MODELS"))
+    models: Annotated[list[str], NoDecode] = Field(default=[], validation_alias=_names("LAGOTTO_SERVE_MODELS"))
     """Models that clients may name, loaded at start: ``NAME`` or ``ALIAS=NAME``; comma-separated in the environment."""
-    model_storage_path: Path | None = Field(
-        default=None, validation_alias=_name("model_storage_path", "MODEL_STORAGE_PATH")
-    )
+    model_storage_path: Path | None = Field(default=None, validation_alias=_names("MODEL_STORAGE_PATH"))
     """Folder of models; each one in it is allowed and loaded when first asked for."""
-    host: str = Field(default="127.0.0.1", validation_alias=_name("host", "API_HOST"))
-    port: int = Field(default=8000, ge=0, le=65535, validation_alias=_name("port", "API_PORT"))
+    host: str = Field(default="127.0.0.1", validation_alias=_names("API_HOST"))
+    port: int = Field(default=8000, ge=0, le=65535, validation_alias=_names("API_PORT"))
     log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
-        default="info", validation_alias=_name("log_level", "LOG_LEVEL")
+        default="info", validation_alias=_names("LOG_LEVEL")
     )
-    use_fp16: bool = Field(default=True, validation_alias=_name("use_fp16", "USE_FP16"))
+    use_fp16: bool = Field(default=True, validation_alias=_names("USE_FP16"))
     """False forces float32. True, the default, allows half precision (bf16) where the CPU has it in hardware."""
-    precision: Literal["auto", "f32", "bf16"] = Field(default="auto", validation_alias=_name("precision"))
-    threads: int | None = Field(default=None, ge=1, validation_alias=_name("threads"))
-    cache_dir: Path | None = Field(default=None, validation_alias=_name("cache_dir", "LAGOTTO_CACHE"))
-    offline: bool = Field(default=False, validation_alias=_name("offline"))
-    truncation: Literal["right", "left", "error"] = Field(default="right", validation_alias=_name("truncation"))
+    precision: Literal["auto", "f32", "bf16"] = Field(default="auto", validation_alias=_names("LAGOTTO_PRECISION"))
+    threads: int | None = Field(default=None, ge=1, validation_alias=_names("LAGOTTO_THREADS"))
+    cache_dir: Path | None = Field(default=None, validation_alias=_names("LAGOTTO_CACHE"))
+    offline: bool = Field(default=False, validation_alias=_names("LAGOTTO_OFFLINE"))
+    truncation: Literal["right", "left", "error"] = Field(
+        default="right", validation_alias=_names("LAGOTTO_TRUNCATION")
+    )
     """What happens to a text over a model's limit; ``error`` answers 400."""
-    max_inputs: int = Field(default=2048, ge=1, validation_alias=_name("max_inputs"))
+    max_inputs: int = Field(default=2048, ge=1, validation_alias=_names("LAGOTTO_MAX_INPUTS"))
     """Texts or documents one request may carry."""
-    max_body_bytes: int = Field(default=32 * _MEGABYTE, ge=1024, validation_alias=_name("max_body_bytes"))
-    shutdown_seconds: int = Field(default=30, ge=0, validation_alias=_name("shutdown_seconds"))
+    max_body_bytes: int = Field(default=32 * _MEGABYTE, ge=1024, validation_alias=_names("LAGOTTO_MAX_BODY_BYTES"))
+    shutdown_seconds: int = Field(default=30, ge=0, validation_alias=_names("LAGOTTO_SHUTDOWN_SECONDS"))
     """How long requests in flight may take after Ctrl-C or SIGTERM."""
 
     @field_validator("models", mode="before")
@@ -90,8 +90,14 @@ class Settings(BaseSettings):
 
     def public(self) -> dict[str, Any]:
         """What ``GET /config`` shows: everything but folders of this machine. There are no secrets."""
-        hidden = {"cache_dir", "model_storage_path"}
-        return self.model_dump(mode="json", exclude=hidden)
+        shown = self.model_dump(mode="json", exclude={"cache_dir", "model_storage_path"})
+        return {**shown, "models": [public_name(model) for model in self.models]}
+
+
+def public_name(model: str) -> str:
+    """The name clients use for an entry of ``models``: the alias, or what was given unless it is a folder's path."""
+    alias, equals, _ = model.partition("=")
+    return alias if equals else Path(model).name if Path(model).expanduser().is_dir() else model
 
 
 def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:

@@ -1,9 +1,9 @@
-"""`OpenVinoEngine`: several infer requests of one compiled graph behind a bounded queue."""
+"""`OpenVinoEngine`: several infer requests of one compiled graph behind a queue."""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
-from lagotto.core.errors import ClosedError
 from lagotto.engines.base import EngineInfo, Precision
+from lagotto.engines.merging import MergingQueue
 from lagotto.engines.openvino.compiled import Compiled, Settings, compile_cached, supports_bf16
 from lagotto.engines.openvino.graph import build
-
-_CLOSED = "the model has been closed; open it again"
-_QUEUED = 4  # batches waiting for each one computed: enough to never idle, few enough to bound memory
 
 
 class OpenVinoEngine:
@@ -32,32 +29,23 @@ class OpenVinoEngine:
         output = int(model.output(0).get_partial_shape()[1].get_length())
         self.info = EngineInfo("openvino", "cpu", precision, threads, settings.streams, output)
         self._names = [port.get_any_name() for port in model.inputs]
-        self._workers = ThreadPoolExecutor(settings.streams, thread_name_prefix="lagotto-openvino")
-        self._slots = threading.Semaphore(settings.streams * (1 + _QUEUED))
         self._local = threading.local()
+        self._queue = MergingQueue(settings.streams, self._infer, name="lagotto-openvino")
 
     def submit(self, batch: Batch) -> Future[NDArray[np.float32]]:
-        """Start a batch; waits while the queue is full."""
-        self._slots.acquire()
-        try:
-            future = self._workers.submit(self._infer, batch)
-        except RuntimeError:
-            self._slots.release()
-            raise ClosedError(_CLOSED) from None
-        future.add_done_callback(lambda _: self._slots.release())
-        return future
+        """Queue a batch."""
+        return self._queue.submit(batch)
 
     def close(self) -> None:
         """Finish what was started, then free the weights."""
-        self._workers.shutdown(wait=True)
+        self._queue.close()
         self._local = threading.local()
         self._compiled = None
 
     def _infer(self, batch: Batch) -> NDArray[np.float32]:
         request = getattr(self._local, "request", None)
         if request is None:
-            if self._compiled is None:
-                raise ClosedError(_CLOSED)
+            assert self._compiled is not None  # freed only after the queue has ended
             request = self._local.request = self._compiled.model.create_infer_request()
         values = {"ids": batch.ids, "lengths": batch.lengths, "second": batch.second}
         results = request.infer({name: values[name] for name in self._names}, share_inputs=True)

@@ -1,0 +1,50 @@
+"""``lagotto serve``: the HTTP server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lagotto.cli import options
+
+
+def serve(
+    model: options.Models = None,
+    host: options.Host = None,
+    port: options.Port = None,
+    log_level: Annotated[
+        Literal["critical", "error", "warning", "info", "debug"] | None,
+        typer.Option("--log-level", help="How much to log; default: info."),
+    ] = None,
+    precision: options.Precision = None,
+    threads: options.Threads = None,
+    models_dir: options.ModelsDir = None,
+    cache_dir: options.CacheDir = None,
+    offline: options.Offline = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Settings file, TOML; flags and environment win.")
+    ] = None,
+) -> None:
+    """Answer embedding and rerank requests over HTTP until Ctrl-C.
+
+    Flags stand above the environment, the environment above the settings file.
+    """
+    from lagotto.server.run import serve as run
+    from lagotto.server.settings import load_settings
+
+    run(
+        load_settings(
+            config,
+            models=model,
+            host=host,
+            port=port,
+            log_level=log_level,
+            precision=precision,
+            threads=threads,
+            model_storage_path=models_dir,
+            cache_dir=cache_dir,
+            offline=offline,
+        )
+    )

@@ -1,0 +1,180 @@
+"""``lagotto embed``: what it writes, in every format."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lagotto import Embedder
+
+TEXTS = ["panda", "the giant panda is a bear", "熊猫", "", "what is a dog? " * 40]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b"".join(orjson.dumps({"id": f"t{i}", "text": t}) + b"\n" for i, t in enumerate(TEXTS)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_bert):
+    with Embedder(tiny_bert, precision="f32") as model:
+        yield model.encode(TEXTS)
+
+
+def test_npy(run, tiny_bert, texts, tmp_path, expected):
+    result = run("embed", "-m", tiny_bert, "--precision", "f32", texts, "-o", tmp_path / "o.npy")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    assert f"{tmp_path / 'o.npy'}: 5 texts, " in result.stderr
+    assert "1 truncated" in result.stderr
+    written = np.load(tmp_path / "o.npy")
+    assert written.dtype == np.float32
+    np.testing.assert_allclose(written, expected.dense, atol=1e-6)
+    np.save(tmp_path / "same.npy", written)
+    assert (tmp_path / "same.npy").read_bytes() == (tmp_path / "o.npy").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "o.npy", "same.npy"]
+
+
+def test_jsonl(run, tiny_bert, texts, tmp_path, expected):
+    result = run("embed", "-m", tiny_bert, "--precision", "f32", texts, "-o", tmp_path / "o.jsonl", "--quiet")
+    assert result.output == ""
+    rows = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert list(rows[0]) == ["id", "embedding", "tokens", "truncated"]
+    assert [row["id"] for row in rows] == ["t0", "t1", "t2", "t3", "t4"]
+    assert [row["tokens"] for row in rows] == expected.tokens.tolist()
+    assert [row["truncated"] for row in rows] == [False, False, False, False, True]
+    np.testing.assert_allclose([row["embedding"] for row in rows], expected.dense, atol=1e-6)
+
+
+@pytest.mark.parametrize("ids", ["string", "number"])
+def test_parquet(run, tiny_bert, texts, tmp_path, expected, ids):
+    field = [] if ids == "string" else ["--id-field", "n"]
+    if ids == "number":
+        texts.write_bytes(b"".join(orjson.dumps({"n": i * 10, "text": t}) + b"\n" for i, t in enumerate(TEXTS)))
+    run("embed", "-m", tiny_bert, "--precision", "f32", texts, "-o", tmp_path / "o.parquet", *field)
+    table = pq.read_table(tmp_path / "o.parquet")
+    assert table.column_names == ["id", "embedding", "tokens", "truncated"]
+    assert table.schema.field("embedding").type.list_size == 32
+    assert table.schema.field("embedding").type.value_type == pa.float32()
+    assert table["id"].to_pylist() == ([0, 10, 20, 30, 40] if field else ["t0", "t1", "t2", "t3", "t4"])
+    np.testing.assert_allclose(table["embedding"].to_pylist(), expected.dense, atol=1e-6)
+    assert table["tokens"].to_pylist() == expected.tokens.tolist()
+
+
+@pytest.mark.parametrize("ending", ["npy", "jsonl", "parquet"])
+def test_empty_input(run, tiny_bert, tmp_path, ending):
+    output = tmp_path / f"o.{ending}"
+    result = run("embed", "-m", tiny_bert, "-o", output, "--dimensions", "8", input="")
+    assert result.exit_code == 0, result.output
+    if ending == "npy":
+        assert np.load(output).shape == (0, 8)
+    elif ending == "jsonl":
+        assert output.read_bytes() == b""
+    else:
+        table = pq.read_table(output)
+        assert table.num_rows == 0
+        assert table.schema.field("embedding").type.list_size == 8
+    assert not (tmp_path / f"{output.name}.partial").exists()
+
+
+def test_json_summary_from_standard_input(run, tiny_bert, tmp_path):
+    result = run("embed", "-m", tiny_bert, "-o", tmp_path / "o.npy", "--json", input="panda\nbear\n")
+    summary = json.loads(result.stdout)
+    assert result.stderr == ""
+    assert summary.pop("seconds") >= 0
+    assert summary.pop("texts_per_second") >= 0
+    assert len(summary.pop("fingerprint")) == 32
+    assert summary == {
+        "output": str(tmp_path / "o.npy"),
+        "model": str(tiny_bert),
+        "dimension": 32,
+        "texts": 2,
+        "resumed": 0,
+        "tokens": 6,
+        "truncated": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "encode"),
+    [
+        (["--as", "query"], lambda m: m.encode_queries(TEXTS)),
+        (["--as", "document"], lambda m: m.encode_documents(TEXTS)),
+        (["--as", "query", "--instruction", "find: "], lambda m: m.encode_queries(TEXTS, instruction="find: ")),
+        (["--as", "query", "--prompt", "text "], lambda m: m.encode_queries(TEXTS, prompt="text ")),
+        (["--prompt", "text "], lambda m: m.encode(TEXTS, prompt="text ")),
+        (["--instruction", "find: "], lambda m: m.encode(TEXTS, instruction="find: ")),
+        (["--dimensions", "8"], lambda m: m.encode(TEXTS, dimensions=8)),
+        (["--no-normalize"], lambda m: m.encode(TEXTS, normalize=False)),
+        (["--max-length", "5"], lambda m: m.encode(TEXTS, max_length=5)),
+        (["--truncation", "left"], lambda m: m.encode(TEXTS, truncation="left")),
+        (["--pooling", "mean"], None),
+    ],
+)
+def test_options_mean_what_the_library_means(run, tiny_bert, texts, tmp_path, options, encode):
+    prompted = tmp_path / "prompted"
+    prompted.mkdir()
+    for path in tiny_bert.rglob("*"):
+        target = prompted / path.relative_to(tiny_bert)
+        target.mkdir(exist_ok=True) if path.is_dir() else target.write_bytes(path.read_bytes())
+    prompts = {"prompts": {"query": "search query: ", "document": "passage: "}, "default_prompt_name": "document"}
+    (prompted / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    result = run("embed", "-m", prompted, "--precision", "f32", texts, "-o", tmp_path / "o.npy", *options)
+    assert result.exit_code == 0, result.output
+    pooling = "mean" if encode is None else None
+    with Embedder(prompted, precision="f32", pooling=pooling) as model:
+        wanted = (encode or (lambda m: m.encode(TEXTS)))(model).dense
+    np.testing.assert_allclose(np.load(tmp_path / "o.npy"), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-o", "o.txt"], "o.txt: the ending tells the format; allowed are .npy, .parquet, .jsonl"),
+        (["-o", "none/o.npy"], "none: No such file or directory"),
+        (["-o", "folder.npy"], "folder.npy is a folder; name a file"),
+        (["-o", "in.jsonl"], "in.jsonl is the input; write to another file"),
+        (["-o", "o.npy", "--dimensions", "33"], "dimensions is 33; this model allows 1 to 32"),
+        (["-o", "o.npy", "--precision", "int3"], "precision is 'int3'"),
+        (["-o", "o.npy", "--prompt", "a", "--instruction", "b"], "give prompt="),
+        (["-o", "o.npy", "--truncation", "error"], "tokens, 62 fit"),
+        (["-o", "o.npy", "--field", "body"], "in.jsonl, line 1: no field 'body'"),
+    ],
+)
+def test_errors(run, tiny_bert, texts, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.npy").mkdir()
+    before = texts.read_bytes()
+    result = run("embed", "-m", tiny_bert, "in.jsonl", *options)
+    assert result.exit_code == 1, result.output
+    assert result.stderr.startswith("lagotto: error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder.npy", "in.jsonl"]
+    assert texts.read_bytes() == before
+
+
+def test_parquet_output_without_pyarrow(run, tiny_bert, texts, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    result = run("embed", "-m", tiny_bert, texts, "-o", tmp_path / "o.parquet")
+    assert result.stderr == 'lagotto: error: parquet output needs pyarrow: pip install "lagotto[parquet]"\n'
+
+
+def test_an_older_output_is_replaced(run, tiny_bert, texts, tmp_path):
+    (tmp_path / "o.npy").write_bytes(b"old")
+    assert run("embed", "-m", tiny_bert, texts, "-o", tmp_path / "o.npy").exit_code == 0
+    assert np.load(tmp_path / "o.npy").shape == (5, 32)
+
+
+def test_a_bar_on_a_terminal(run, tiny_bert, texts, tmp_path, monkeypatch):
+    monkeypatch.setattr("lagotto.cli.embed._on_terminal", lambda: True)
+    result = run("embed", "-m", tiny_bert, texts, "-o", tmp_path / "o.npy")
+    assert "5/5" in result.stderr

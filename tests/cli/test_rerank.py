@@ -1,0 +1,61 @@
+"""``lagotto rerank``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from lagotto import Reranker
+from lagotto.cli.tables import width
+
+DOCUMENTS = ["the dog", "a giant panda is a bear", "熊猫" * 60, "search query"]
+
+
+@pytest.fixture
+def documents(tmp_path):
+    path = tmp_path / "docs.jsonl"
+    rows = [{"id": f"d{i}", "text": text} for i, text in enumerate(DOCUMENTS)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_json_lines(run, tiny_reranker, documents, raw):
+    options = ["--raw"] if raw else []
+    result = run("rerank", "-m", tiny_reranker, "-Q", "what is a panda?", documents, "--json", *options)
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    with Reranker(tiny_reranker) as model:
+        wanted = model.rank("what is a panda?", DOCUMENTS, normalize=not raw)
+    assert [row["index"] for row in rows] == [hit.index for hit in wanted]
+    assert [row["score"] for row in rows] == pytest.approx([hit.score for hit in wanted], abs=1e-4)
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4]
+    assert all(row["id"] == f"d{row['index']}" and row["text"] == DOCUMENTS[row["index"]] for row in rows)
+
+
+def test_table_is_cut_to_the_terminal(run, tiny_reranker, documents):
+    result = run("rerank", "-m", tiny_reranker, "--query", "what?", documents)
+    lines = result.stdout.splitlines()
+    assert lines[0] == "rank   score  index  text"
+    assert len(lines) == 6
+    assert max(map(width, lines)) <= 80
+    assert any(line.endswith("熊…") for line in lines)
+
+
+def test_top_n_from_standard_input(run, tiny_reranker):
+    result = run("rerank", "-m", tiny_reranker, "-Q", "panda", "-n", "2", "--json", input="dog\npanda\nbear\n")
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_no_documents(run, tiny_reranker):
+    result = run("rerank", "-m", tiny_reranker, "-Q", "panda", input="")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == 2
+    assert run("rerank", "-m", tiny_reranker, "-Q", "panda", "--json", input="").stdout == ""
+
+
+def test_an_embedder_is_refused(run, tiny_bert):
+    result = run("rerank", "-m", tiny_bert, "-Q", "panda", input="dog\n")
+    assert result.exit_code == 1
+    assert "no sequence-classification head" in result.stderr

@@ -1,0 +1,51 @@
+"""``lagotto serve``: flags become settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """The settings the server was started with."""
+    found = []
+    monkeypatch.setattr("lagotto.server.run.serve", found.append)
+    return found
+
+
+def test_flags(run, served, tmp_path):
+    listening = ["--host", "0.0.0.0", "--port", "9", "--log-level", "warning"]
+    running = ["--precision", "f32", "--threads", "3", "--offline"]
+    result = run(
+        "serve", "-m", "a", "-m", "b", *listening, *running, "--models-dir", tmp_path, "--cache-dir", tmp_path / "c"
+    )
+    assert result.exit_code == 0, result.output
+    (settings,) = served
+    assert settings.models == ["a", "b"]
+    assert (settings.host, settings.port, settings.log_level) == ("0.0.0.0", 9, "warning")
+    assert (settings.precision, settings.threads, settings.offline) == ("f32", 3, True)
+    assert (settings.model_storage_path, settings.cache_dir) == (tmp_path, tmp_path / "c")
+
+
+def test_what_is_not_given_is_left_to_the_settings_file(run, served, tmp_path, monkeypatch):
+    file = tmp_path / "settings.toml"
+    file.write_text('models = ["x"]\nport = 1234\nhost = "::1"\noffline = true\n')
+    monkeypatch.setenv("LAGOTTO_PORT", "99")
+    run("serve", "--config", file, "--host", "127.0.0.1")
+    (settings,) = served
+    assert (settings.models, settings.port, settings.host, settings.offline) == (["x"], 99, "127.0.0.1", True)
+
+
+def test_a_bad_setting_is_one_line(run, served, tmp_path):
+    result = run("serve", "--config", tmp_path / "none.toml")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("lagotto: error: settings file ")
+    assert run("serve", "--precision", "int3").exit_code == 1
+    assert served == []
+
+
+def test_paths_stay_paths(run, served):
+    run("serve", "--cache-dir", "here")
+    assert served[0].cache_dir == Path("here")
