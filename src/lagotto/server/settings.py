@@ -35,12 +35,12 @@ class Settings(BaseSettings):
     """Models that clients may name, loaded at start: ``NAME`` or ``ALIAS=NAME``; comma-separated in the environment."""
     model_storage_path: Path | None = Field(default=None, validation_alias=_names("MODEL_STORAGE_PATH"))
     """Folder of models; each one in it is allowed and loaded when first asked for."""
-    host: str = Field(default="127.0.0.1", validation_alias=_names("API_HOST"))
-    port: int = Field(default=8000, ge=0, le=65535, validation_alias=_names("API_PORT"))
+    host: str = Field(default="127.0.0.1", validation_alias=_names("LAGOTTO_HOST", "API_HOST"))
+    port: int = Field(default=8000, ge=0, le=65535, validation_alias=_names("LAGOTTO_PORT", "API_PORT"))
     log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
-        default="info", validation_alias=_names("LOG_LEVEL")
+        default="info", validation_alias=_names("LAGOTTO_LOG_LEVEL", "LOG_LEVEL")
     )
-    use_fp16: bool = Field(default=True, validation_alias=_names("USE_FP16"))
+    use_fp16: bool = Field(default=True, validation_alias=_names("LAGOTTO_USE_FP16", "USE_FP16"))
     """False forces float32. True, the default, allows half precision (bf16) where the CPU has it in hardware."""
     precision: Literal["auto", "f32", "bf16"] = Field(default="auto", validation_alias=_names("LAGOTTO_PRECISION"))
     threads: int | None = Field(default=None, ge=1, validation_alias=_names("LAGOTTO_THREADS"))

@@ -1,0 +1,53 @@
+"""Fixtures every test may use: tiny checkpoints made on the spot, a cache of their own, no way out to the network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# huggingface_hub reads these when it is imported, possibly while tests are collected.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+from support.checkpoints import BERT, XLMR, write_embedder, write_reranker  # noqa: E402
+
+_SETTINGS = ("LAGOTTO_MODELS", "LAGOTTO_HUB", "HF_TOKEN", "HF_ENDPOINT", "HUGGING_FACE_HUB_TOKEN")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache folder of this session, in ``LAGOTTO_CACHE``; the user's own settings are left out."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _SETTINGS:
+            patch.delenv(name, raising=False)
+        patch.setenv("LAGOTTO_CACHE", str(folder))
+        patch.setenv("HF_HOME", str(folder / "huggingface"))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT embedder of 32 dimensions and 64 positions, CLS pooling, normalised."""
+    return write_embedder(tmp_path_factory.mktemp("models") / "tiny-bert", BERT)
+
+
+@pytest.fixture(scope="session")
+def tiny_xlmr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An XLM-RoBERTa embedder of 32 dimensions and 66 positions (64 tokens), mean pooling, normalised."""
+    return write_embedder(tmp_path_factory.mktemp("models") / "tiny-xlmr", XLMR, pooling="mean")
+
+
+@pytest.fixture(scope="session")
+def tiny_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT cross-encoder with one label, which tells the texts of a pair apart by token types."""
+    return write_reranker(tmp_path_factory.mktemp("models") / "tiny-reranker", BERT)
+
+
+@pytest.fixture(scope="session")
+def tiny_xlmr_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An XLM-RoBERTa cross-encoder with one label."""
+    return write_reranker(tmp_path_factory.mktemp("models") / "tiny-xlmr-reranker", XLMR)
