@@ -55,7 +55,7 @@ class MergingQueue:
             return
         try:
             output = self._compute(_merged([batch for batch, _ in taken]))
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, callers must not wait for ever
             for _, future in taken:
                 future.set_exception(error)
             return

@@ -29,7 +29,10 @@ def _names(*names: str) -> Any:
 class Settings(BaseSettings):
     """Everything an operator can decide. Unknown keys in the TOML file are an error."""
 
-    model_config = SettingsConfigDict(extra="forbid", populate_by_name=True, env_ignore_empty=True, frozen=True)
+    # The prefix is that of no variable: without one, bare field names (HOST, PORT ...) would be read as well.
+    model_config = SettingsConfigDict(
+        extra="forbid", populate_by_name=True, env_prefix="LAGOTTO_SETTING_", env_ignore_empty=True, frozen=True
+    )
 
     models: Annotated[list[str], NoDecode] = Field(default=[], validation_alias=_names("LAGOTTO_SERVE_MODELS"))
     """Models that clients may name, loaded at start: ``NAME`` or ``ALIAS=NAME``; comma-separated in the environment."""
@@ -115,10 +118,18 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
         settings = Settings(**arguments)
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name = _field(str(first["loc"][0]))
         raise ConfigError(f"setting {name}: {first['msg']} (came: {first.get('input')!r})") from None
     settings.chosen_precision()
     return settings
+
+
+def _field(name: str) -> str:
+    """A setting by its own name, whichever name an error came under."""
+    for field, info in Settings.model_fields.items():
+        if isinstance(info.validation_alias, AliasChoices) and name in info.validation_alias.choices:
+            return f"{field} ({name} in the environment)"
+    return name
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
