@@ -12,7 +12,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
-from support.checkpoints import BERT, XLMR, write_embedder, write_reranker  # noqa: E402
+from support.checkpoints import BERT, XLMR, write_embedder, write_reranker
 
 _SETTINGS = ("LAGOTTO_MODELS", "LAGOTTO_HUB", "HF_TOKEN", "HF_ENDPOINT", "HUGGING_FACE_HUB_TOKEN")
 

@@ -42,6 +42,7 @@ class FlagModel:
         model_name_or_path: str,
         normalize_embeddings: bool = True,
         use_fp16: bool = True,
+        use_bf16: bool = False,
         query_instruction_for_retrieval: str | None = None,
         query_instruction_format: str = "{}{}",
         devices: Devices = None,
@@ -52,9 +53,8 @@ class FlagModel:
         query_max_length: int = 512,
         passage_max_length: int = 512,
         convert_to_numpy: bool = True,
-        *,
-        use_bf16: bool = False,
         truncate_dim: int | None = None,
+        *,
         passage_instruction_for_retrieval: str | None = None,
         passage_instruction_format: str = "{}{}",
     ) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,8 @@ def start() -> Callable[..., subprocess.Popen[bytes]]:
         environment = {**os.environ, "PYTHONPATH": str(SOURCES)}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
         command = [sys.executable, "-m", "lagotto.cli.main", *map(str, args)]
-        return subprocess.Popen(command, env=environment, **pipes)  # type: ignore[call-overload, no-any-return]
+        # A shell starts background jobs with Ctrl-C ignored, and children inherit that.
+        listen = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+        return subprocess.Popen(command, env=environment, preexec_fn=listen, **pipes)  # type: ignore[call-overload, no-any-return]
 
     return begin

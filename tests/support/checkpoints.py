@@ -23,11 +23,56 @@ Architecture = Literal["bert", "xlm-roberta"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 DIGITS = "0123456789"
 PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-WORDS = (
-    "the of and to in is a for what how who where dog cat panda bear giant animal paris france city capital river "
-    "water fire search find query document passage answer model vector text word hello world blue red green good bad "
-    "big small old new day night"
-).split()
+WORDS = [
+    "the",
+    "of",
+    "and",
+    "to",
+    "in",
+    "is",
+    "a",
+    "for",
+    "what",
+    "how",
+    "who",
+    "where",
+    "dog",
+    "cat",
+    "panda",
+    "bear",
+    "giant",
+    "animal",
+    "paris",
+    "france",
+    "city",
+    "capital",
+    "river",
+    "water",
+    "fire",
+    "search",
+    "find",
+    "query",
+    "document",
+    "passage",
+    "answer",
+    "model",
+    "vector",
+    "text",
+    "word",
+    "hello",
+    "world",
+    "blue",
+    "red",
+    "green",
+    "good",
+    "bad",
+    "big",
+    "small",
+    "old",
+    "new",
+    "day",
+    "night",
+]
 CHINESE = "的一是不了人我在有他这中大来上国你好什么熊猫动物巴黎城市水火天山月日书学文字"
 
 BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

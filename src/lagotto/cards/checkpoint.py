@@ -9,7 +9,7 @@ from typing import get_args
 
 from lagotto.cards.encoder_config import ENCODER_ARCHITECTURES, EncoderConfig, encoder_config
 from lagotto.cards.fingerprint import fingerprint
-from lagotto.cards.folder import DenseModule, card_from_folder, read_folder
+from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, read_folder
 from lagotto.cards.registry import find_card, suggest
 from lagotto.cards.schema import ModelCard, Pooling, Task
 from lagotto.cards.sources import Source
@@ -54,7 +54,7 @@ class Checkpoint:
             "prompts": [asdict(card.query), asdict(card.document), self.default_prompt, dict(card.prompts)],
             "max_length": self.max_length,
             "lowercase": self.lowercase,
-            "dense": [(m.folder.name, m.activation, m.in_features, m.out_features) for m in self.dense],
+            "dense": [(m.folder.name, m.activation, m.in_features, m.out_features, m.bias) for m in self.dense],
             "precision": precision,
         }
         return fingerprint(self.files(), facts, cache)
@@ -89,9 +89,8 @@ def open_checkpoint(
     understood = card_from_folder(source.name, facts, row, pooling)
     _check_task(understood, task)
     _check_head(understood, config)
-    default = facts.prompts.get(facts.default_prompt, "") if facts.default_prompt else ""
     return Checkpoint(
-        source.name, facts.transformer, understood, config, facts.dense, facts.lowercase, default_prompt=default
+        source.name, facts.transformer, understood, config, facts.dense, facts.lowercase, _default_prompt(facts)
     )
 
 
@@ -127,6 +126,17 @@ def runs(card: ModelCard) -> bool:
     """Whether this version runs the model: an encoder with a dense vector or a classification head."""
     known = card.architecture in ENCODER_ARCHITECTURES and not card.remote_code
     return known and ("dense" in card.heads or "classification" in card.heads)
+
+
+def _default_prompt(facts: FolderFacts) -> str:
+    if facts.default_prompt is None:
+        return ""
+    if facts.default_prompt not in facts.prompts:
+        raise CheckpointError(
+            f"config_sentence_transformers.json names {facts.default_prompt!r} as default prompt; "
+            f"its prompts are {', '.join(facts.prompts) or 'none'}"
+        )
+    return facts.prompts[facts.default_prompt]
 
 
 def _listed(name: str) -> ModelCard:

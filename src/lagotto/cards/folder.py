@@ -146,6 +146,8 @@ def _read_modules(
         if kind == "Pooling":
             pooling = _read_pooling(path / "config.json")
         elif kind == "Dense":
+            if pooling is None:
+                raise UnsupportedModelError(f"{folder}/modules.json: a Dense module before Pooling is not supported")
             dense.append(_read_dense(path))
         elif kind == "Normalize":
             normalize = True
@@ -175,6 +177,9 @@ def _read_pooling(path: Path) -> Pooling:
 
 def _read_dense(folder: Path) -> DenseModule:
     raw = read_json(folder / "config.json")
+    for key in ("module_input_name", "module_output_name"):
+        if raw.get(key) not in (None, "sentence_embedding"):
+            raise UnsupportedModelError(f"{folder}: {key} = {raw[key]!r} is not supported; 'sentence_embedding' is")
     name = str(raw.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
     if name not in _ACTIVATIONS:
         raise UnsupportedModelError(f"{folder}: activation {name!r} is not supported; {sorted(_ACTIVATIONS)} are")

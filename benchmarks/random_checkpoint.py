@@ -1,0 +1,118 @@
+"""A BERT checkpoint of any width with random weights, to measure speed where no trained one of that width is at hand.
+
+    python benchmarks/random_checkpoint.py --width base|large --like CHECKPOINT OUT [--kind encoder|reranker] [--seed 7]
+
+The tokenizer's files and the vocabulary's size come from the checkpoint given with --like. The folder holds
+model.safetensors (f32), config.json and, for an encoder, the files by which sentence-transformers finds its pooling.
+"""
+
+import argparse
+import json
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+WIDTHS = {"small": (384, 12, 12, 1536), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+]
+
+
+def shapes(config: dict, kind: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the tensors, as `BertModel` or `BertForSequenceClassification` names them."""
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    prefix = "bert." if kind == "reranker" else ""
+
+    def linear(name: str, out: int, inp: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+        yield f"{name}.weight", (out, inp)
+        yield f"{name}.bias", (out,)
+
+    def norm(name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+        yield f"{name}.LayerNorm.weight", (hidden,)
+        yield f"{name}.LayerNorm.bias", (hidden,)
+
+    tables = {"word": "vocab_size", "position": "max_position_embeddings", "token_type": "type_vocab_size"}
+    for table, rows in tables.items():
+        yield f"{prefix}embeddings.{table}_embeddings.weight", (config[rows], hidden)
+    yield from norm(f"{prefix}embeddings")
+    for i in range(config["num_hidden_layers"]):
+        layer = f"{prefix}encoder.layer.{i}"
+        for part in ("query", "key", "value"):
+            yield from linear(f"{layer}.attention.self.{part}", hidden, hidden)
+        yield from linear(f"{layer}.attention.output.dense", hidden, hidden)
+        yield from norm(f"{layer}.attention.output")
+        yield from linear(f"{layer}.intermediate.dense", inner, hidden)
+        yield from linear(f"{layer}.output.dense", hidden, inner)
+        yield from norm(f"{layer}.output")
+    yield from linear(f"{prefix}pooler.dense", hidden, hidden)
+    if kind == "reranker":
+        yield from linear("classifier", 1, hidden)
+
+
+def write_weights(file: Path, config: dict, kind: str, seed: int) -> None:
+    """Write a safetensors file one tensor at a time: weights ~ N(0, 0.04), norms about 1, biases 0."""
+    draw, header, at = np.random.default_rng(seed), {}, 0
+    for name, shape in shapes(config, kind):
+        size = 4 * int(np.prod(shape))
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    with file.open("wb") as out:
+        out.write(struct.pack("<Q", len(head)) + head)
+        for name, shape in shapes(config, kind):
+            values = np.zeros(shape, np.float32)
+            if not name.endswith("bias"):
+                values = draw.standard_normal(shape, dtype=np.float32) * np.float32(0.04)
+                values += np.float32("LayerNorm" in name)
+            out.write(values.tobytes())
+
+
+def make(out: Path, width: str, like: Path, kind: str = "encoder", seed: int = 7) -> Path:
+    """Make the folder `out` unless it holds a finished checkpoint already; returns it."""
+    if (out / "modules.json").exists() or (kind == "reranker" and (out / "config.json").exists()):
+        return out
+    out.mkdir(parents=True, exist_ok=True)
+    hidden, layers, heads, inner = WIDTHS[width]
+    config = json.loads((like / "config.json").read_text())
+    config |= {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads}
+    config |= {"intermediate_size": inner, "model_type": "bert"}
+    config["architectures"] = ["BertForSequenceClassification" if kind == "reranker" else "BertModel"]
+    if kind == "reranker":
+        config |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+        config["sentence_transformers"] = {"activation_fn": "torch.nn.modules.linear.Identity"}
+    for name in TOKENIZER:
+        if (like / name).exists():
+            shutil.copy(like / name, out / name)
+    write_weights(out / "model.safetensors", config, kind, seed)
+    (out / "config.json").write_text(json.dumps(config, indent=1))
+    if kind == "encoder":
+        (out / "1_Pooling").mkdir(exist_ok=True)
+        (out / "2_Normalize").mkdir(exist_ok=True)
+        pooling = {"word_embedding_dimension": hidden, "pooling_mode_cls_token": True}
+        pooling["pooling_mode_mean_tokens"] = False
+        (out / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+        (out / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 512, "do_lower_case": False}))
+        (out / "modules.json").write_text(json.dumps(MODULES))
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--width", choices=list(WIDTHS), default="large")
+    parser.add_argument("--like", type=Path, required=True)
+    parser.add_argument("--kind", choices=["encoder", "reranker"], default="encoder")
+    parser.add_argument("--seed", type=int, default=7)
+    options = parser.parse_args()
+    print(make(options.out, options.width, options.like, options.kind, options.seed))
+
+
+if __name__ == "__main__":
+    main()

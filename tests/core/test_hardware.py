@@ -1,0 +1,56 @@
+"""Processors granted by the container, from made-up cgroup files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lagotto.core import hardware
+from lagotto.core.hardware import available_cpus, cgroup_cpus, cpu_flags, cpu_name
+
+
+def test_cgroup_2_quota(tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert cgroup_cpus(tmp_path) == 1.5
+
+
+def test_cgroup_2_without_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert cgroup_cpus(tmp_path) is None
+
+
+def test_cgroup_1_quota(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("300000")
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000")
+    assert cgroup_cpus(tmp_path) == 3
+
+
+def test_cgroup_1_without_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1")
+    (tmp_path / "cpu/cpu.cfs_period_us").write_text("100000")
+    assert cgroup_cpus(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", ["", "nonsense\n", "1 two"])
+def test_unreadable_quota_is_no_limit(tmp_path: Path, content: str) -> None:
+    (tmp_path / "cpu.max").write_text(content)
+    assert cgroup_cpus(tmp_path) is None
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(None, 4), (0.2, 1), (1.5, 2), (9.0, 4)])
+def test_quota_cuts_the_affinity_mask_and_is_rounded_up(
+    monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(hardware, "cgroup_cpus", lambda: quota)
+    assert available_cpus() == expected
+
+
+def test_this_machine_can_be_described() -> None:
+    assert available_cpus() >= 1
+    assert isinstance(cpu_flags(), frozenset)
+    assert cpu_name()

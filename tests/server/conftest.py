@@ -1,0 +1,180 @@
+"""Servers to test: in this process through Starlette's client, or as a process of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+import lagotto
+from lagotto import Embedder, Reranker
+from lagotto.server.app import create_app
+from lagotto.server.settings import Settings, load_settings
+
+SOURCES = Path(lagotto.__file__).parents[1]
+OUTSIDE = ("MODEL_STORAGE_PATH", "API_HOST", "API_PORT", "LOG_LEVEL", "USE_FP16")
+PATIENCE = 60
+"""Seconds after which something that should have happened long ago counts as failed."""
+
+Json = dict[str, Any]
+Open = Callable[..., contextlib.AbstractContextManager[TestClient]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment(cache: Path) -> Iterator[None]:
+    """No setting of the developer's own reaches a server under test; the cache of the session does."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            ours = name.upper().startswith("LAGOTTO_") or name.upper() in OUTSIDE
+            if ours and name != "LAGOTTO_CACHE":
+                patch.delenv(name)
+        yield
+
+
+@contextlib.contextmanager
+def _client(**options: Any) -> Iterator[TestClient]:
+    """A client of an app in this process; failures of the server come as answers, as a client would see them."""
+    flags = {"precision": "f32", "threads": 2} | options
+    with TestClient(create_app(load_settings(None, **flags)), raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def open_client() -> Open:
+    """``open_client(models=[...], ...)``: a client of an app with those settings."""
+    return _client
+
+
+@pytest.fixture(scope="session")
+def named(tiny_bert: Path, tiny_xlmr: Path, tiny_reranker: Path) -> list[str]:
+    """The models of `client`, one of them under a name with slashes and a colon."""
+    return [f"bert={tiny_bert}", f"org/xlmr:1={tiny_xlmr}", f"ranker={tiny_reranker}"]
+
+
+@pytest.fixture(scope="session")
+def client(environment: None, named: list[str]) -> Iterator[TestClient]:
+    """A client of an app with two embedders and one reranker; no test may change it."""
+    with _client(models=named) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def embedder(tiny_bert: Path, cache: Path) -> Iterator[Embedder]:
+    """The library's own view of ``bert``."""
+    with Embedder(tiny_bert, precision="f32", threads=2) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def ranker(tiny_reranker: Path, cache: Path) -> Iterator[Reranker]:
+    """The library's own view of ``ranker``."""
+    with Reranker(tiny_reranker, precision="f32", threads=2) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def settings_names() -> list[str]:
+    """Every setting there is."""
+    return list(Settings.model_fields)
+
+
+def _error_of(reply: httpx2.Response, status: int = 400, code: str | None = "invalid_input") -> Json:
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/json"
+    body = reply.json()
+    assert set(body) == {"error"}
+    error: Json = body["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == ("server_error" if status >= 500 else "invalid_request_error")
+    assert error["code"] == code
+    assert error["message"]
+    return error
+
+
+@pytest.fixture(scope="session")
+def error_of() -> Callable[..., Json]:
+    """``error_of(reply, status=400, code="invalid_input")``: the error of a reply, its shape checked."""
+    return _error_of
+
+
+@dataclass
+class Process:
+    """A server that runs as a process of its own."""
+
+    popen: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def until(self, true: Callable[[], Any]) -> Any:
+        """Wait for a condition while the process lives."""
+        deadline = time.monotonic() + PATIENCE
+        while not (found := true()):
+            assert self.popen.poll() is None, f"the server ended with {self.popen.returncode}:\n{self.log}"
+            assert time.monotonic() < deadline, f"nothing happened in {PATIENCE} s:\n{self.log}"
+            time.sleep(0.01)
+        return found
+
+    def url(self) -> str:
+        """Where it listens, once it is ready."""
+        found: str = self.until(lambda: re.search(r"serving on (http://\S+)", self.log)).group(1)
+        self.until(lambda: _healthy(found))
+        return found
+
+    def end(self, patience: float = PATIENCE) -> int:
+        """Its exit code, once it has ended."""
+        return self.popen.wait(patience)
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/health", timeout=PATIENCE).status_code == 200
+    except httpx2.ConnectError:
+        return False
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """``start("--model", NAME, ...)``: ``lagotto serve`` on a free port, ended with the test.
+
+    ``before`` is Python code that runs in the process first; its ``sys.argv[1:]`` are ``arguments``.
+    """
+    processes: list[Process] = []
+
+    def begin(*flags: object, before: str = "", arguments: Sequence[object] = (), **environment: str) -> Process:
+        log = tmp_path / f"server{len(processes)}.log"
+        port = () if "--port" in flags else ("--port", "0")
+        command = ["serve", "--precision", "f32", "--threads", "2", *port, *flags]
+        script = f"import sys\n{before}\nsys.argv[1:] = {[str(c) for c in command]!r}\n{MAIN}"
+        with log.open("wb") as file:
+            popen = subprocess.Popen(
+                [sys.executable, "-c", script, *map(str, arguments)],
+                env={**os.environ, "PYTHONPATH": str(SOURCES), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        processes.append(Process(popen, log))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.popen.kill()
+        process.popen.wait()
+
+
+MAIN = "from lagotto.cli.main import main\nmain()"
