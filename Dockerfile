@@ -15,9 +15,7 @@ RUN /opt/lagotto/bin/pip install ".${EXTRAS:+[${EXTRAS}]}"
 FROM python:${PYTHON}-slim
 LABEL org.opencontainers.image.title="lagotto" \
       org.opencontainers.image.description="Embeddings and reranking on a CPU, for OpenAI's and Cohere's clients" \
-      org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.source="https://github.com/lagotto-search/lagotto" \
-      org.opencontainers.image.documentation="https://github.com/lagotto-search/lagotto/blob/main/docs/server.md"
+      org.opencontainers.image.licenses="MIT"
 RUN groupadd --system --gid 10001 lagotto \
     && useradd --system --uid 10001 --gid lagotto --home-dir /cache --no-create-home lagotto \
     && mkdir /models /cache \
