@@ -143,7 +143,7 @@ def test_models_and_cache_are_volumes_that_the_user_owns() -> None:
 
 def test_the_image_is_labelled() -> None:
     labels = dict(word.partition("=")[::2] for word in shlex.split(last("LABEL")))
-    for name in ("title", "description", "licenses", "source", "documentation"):
+    for name in ("title", "description", "licenses"):
         assert labels[f"org.opencontainers.image.{name}"]
     assert labels["org.opencontainers.image.licenses"] == "MIT"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import metadata, resources
@@ -44,10 +45,11 @@ HEAVY = [
 ]
 
 
-def run(code: str) -> str:
+def run(code: str, **environment: str) -> str:
     """What a fresh interpreter prints."""
     script = f"import sys; sys.path.insert(0, {SOURCES!r})\n{code}"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    variables = {**os.environ, **environment}
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -69,6 +71,20 @@ def test_the_server_loads_neither_torch_nor_transformers() -> None:
     loaded = {name.partition(".")[0] for name in run("import lagotto.server.run\nprint(*sys.modules)").split()}
     assert "fastapi" in loaded
     assert not loaded & {"torch", "transformers", "typer", "onnx"}
+
+
+@pytest.mark.parametrize("command", ["library", "doctor"])
+def test_computing_leaves_nothing_in_the_home_folder_and_reports_to_nobody(
+    command: str, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """OpenVINO's telemetry takes the import of its package for consent; ours must not let it."""
+    use = f"from lagotto import Embedder\nEmbedder({str(tiny_bert)!r}, precision='f32').encode('a')"
+    if command == "doctor":
+        use = "sys.argv[1:] = ['doctor']\nfrom lagotto.cli.main import app\napp(standalone_mode=False)"
+    report = "loaded = [m for m in sys.modules if m.startswith('openvino_telemetry.')]\nprint('told:', *loaded)"
+    found = run(f"{use}\n{report}", HOME=str(tmp_path), USERPROFILE=str(tmp_path))
+    assert found.endswith("told:")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", lagotto.__all__)

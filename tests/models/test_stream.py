@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from lagotto import Embedder, Embeddings
 from lagotto.core.errors import InvalidInputError
 from lagotto.models.pipeline import CHUNK
-from support.checkpoints import some_texts
+from support.checkpoints import some_texts, write_embedder
 
 TEXTS = some_texts(100, longest=8)
 
@@ -109,3 +110,13 @@ def test_an_abandoned_stream_is_cleaned_up(embedder: Embedder) -> None:
     del parts
     gc.collect()
     assert embedder.encode("still works").dense.shape == (1, 32)
+
+
+def test_a_role_writes_texts_as_the_card_says(tmp_path: Path) -> None:
+    folder = write_embedder(tmp_path / "e5", prompts={"query": "query: ", "document": "passage: "})
+    e5 = Embedder(folder)
+    for role, whole in (("query", e5.encode_queries), ("document", e5.encode_documents), ("text", e5.encode)):
+        parts = list(e5.stream(iter(TEXTS), role=role))  # type: ignore[arg-type]
+        np.testing.assert_allclose(np.concatenate([part.dense for part in parts]), whole(TEXTS).dense, atol=2e-5)
+    with pytest.raises(InvalidInputError, match="role is 'passage'; allowed are text, query, document"):
+        e5.stream(TEXTS, role="passage")  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """The starter models on real sentences, against transformers on the same folders.
 
-Tolerances: float32 vectors differ by less than 2e-5 and logits by less than 2e-4; bfloat16 vectors keep a cosine of
-0.999 and logits, which spread over some 20 units, differ by less than 0.25.
+Seen on a Zen 4 processor: float32 vectors differ by 3e-7 and logits by 1e-5 at most; bfloat16 vectors keep a cosine of
+0.99995, and logits, which spread over 19 units, differ by 0.03 at most. The tolerances leave room for other processors.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ CHINESE = [
     "Python 3.11 的性能比 3.10 提高了约 25%。",
 ]
 LONG = [" ".join(ENGLISH) * 2, "".join(CHINESE) * 8]
-EXACT, LOGITS, ROUGH, ROUGH_LOGITS = 2e-5, 2e-4, 0.999, 0.25
+EXACT, LOGITS, ROUGH, ROUGH_LOGITS = 5e-6, 1e-4, 0.9995, 0.15
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +146,8 @@ def test_the_right_document_comes_first(fetch: Callable[[str], Path]) -> None:
         similar = model.similarity(
             model.encode_queries(["how can I reset my router", "法国首都是哪里"]), model.encode_documents(CHINESE[:4])
         )
-    assert similar.argmax(axis=1).tolist() == [3, 1] or similar.argmax(axis=1).tolist() == [2, 1]
+    router, capital = similar.argmax(axis=1).tolist()
+    assert router in (2, 3)
+    assert capital == 1
     with Reranker("starter:ms-marco-MiniLM-L-12-v2") as ranker:
         assert ranker.rank("what is a panda", ENGLISH, top_n=1)[0].index == 0

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lagotto.cli.resume import Work
     from lagotto.cli.rows import Row, Source
     from lagotto.core.values import Embeddings
-    from lagotto.models.embedder import Embedder
 
 Role = Literal["text", "query", "document"]
 
@@ -120,7 +119,7 @@ def embed(
         with Work(output, job, writer, resumable=identity is not None, restart=restart) as work:
             before, started = work.rows, time.perf_counter()
             with closing(source.rows()) as rows, _bar(source, before, quiet) as done, _goes_on(work, identity):
-                _compute(work, rows, lambda texts: _vectors(embedder, texts, role, **choices, progress=done))
+                _compute(work, rows, lambda texts: embedder.stream(texts, role=role, **choices, progress=done))
             if source.identity() != identity:
                 raise InvalidInputError(f"{input} was changed while it was read; run again with --restart")
             work.finish(dimensions or embedder.dimension)
@@ -154,22 +153,6 @@ def _compute(work: Work, rows: Iterator[Row], vectors: Callable[[Iterator[str]],
 
     for part in vectors(texts()):
         work.add([waiting.popleft() for _ in range(len(part))], part)
-
-
-def _vectors(
-    embedder: Embedder,
-    texts: Iterator[str],
-    role: Role,
-    *,
-    prompt: str | None,
-    instruction: str | None,
-    **choices: Any,
-) -> Iterator[Embeddings]:
-    """`Embedder.stream` for texts, queries or documents."""
-    if role == "text" or prompt is not None:
-        return embedder.stream(texts, prompt=prompt, instruction=instruction, **choices)
-    template = embedder.card.query if role == "query" else embedder.card.document
-    return embedder.stream((template.render(text, instruction) for text in texts), prompt="", **choices)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from lagotto.models.inputs import checked_ids, checked_texts
 from lagotto.models.loading import Options, load
 from lagotto.models.pipeline import Computed, chunks, run
 from lagotto.models.progress import Progress, progress_of
+
+Role = Literal["text", "query", "document"]
+"""What a text is: read as it stands, or written as the card says for one side of a search."""
 
 
 class Embedder:
@@ -130,8 +134,7 @@ class Embedder:
 
         Raises `InvalidInputError` (with the number of the bad text), `TextTooLongError`, `ClosedError`.
         """
-        default = self._loaded.checkpoint.default_prompt
-        render = _renderer(PromptTemplate(default), self.card.query, prompt, instruction)
+        render = self._renderer("text", prompt, instruction)
         return self._collect(texts, render, dimensions, normalize, max_length, truncation, progress)
 
     def encode_queries(
@@ -147,7 +150,7 @@ class Embedder:
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of search queries, written as the model's card says: its instruction, or yours, in its template."""
-        render = _renderer(self.card.query, self.card.query, prompt, instruction)
+        render = self._renderer("query", prompt, instruction)
         return self._collect(queries, render, dimensions, normalize, max_length, truncation, progress)
 
     def encode_documents(
@@ -163,7 +166,7 @@ class Embedder:
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of documents (passages), written as the model's card says."""
-        render = _renderer(self.card.document, self.card.document, prompt, instruction)
+        render = self._renderer("document", prompt, instruction)
         return self._collect(documents, render, dimensions, normalize, max_length, truncation, progress)
 
     def encode_ids(
@@ -191,6 +194,7 @@ class Embedder:
         self,
         texts: Iterable[str],
         *,
+        role: Role = "text",
         prompt: str | None = None,
         instruction: str | None = None,
         dimensions: int | None = None,
@@ -199,12 +203,11 @@ class Embedder:
         truncation: Truncation | None = None,
         progress: Progress = False,
     ) -> Iterator[Embeddings]:
-        """As `encode`, part by part in order, for corpora that do not fit memory.
+        """As `encode` (or `encode_queries`, `encode_documents`, by ``role``), part by part, for any length of corpus.
 
         The iterable is read only as far as needed, whatever its length. Stopping early costs nothing.
         """
-        default = self._loaded.checkpoint.default_prompt
-        render = _renderer(PromptTemplate(default), self.card.query, prompt, instruction)
+        render = self._renderer(role, prompt, instruction)
         return self._stream(texts, render, dimensions, normalize, max_length, truncation, progress)
 
     def similarity(
@@ -234,6 +237,24 @@ class Embedder:
     def __repr__(self) -> str:
         shape = f"{self.card.pooling} pooling, {self.dimension} dimensions"
         return f"Embedder({self.name!r}: {shape}, {self._loaded.describe()})"
+
+    def _renderer(self, role: Role, prompt: str | None, instruction: str | None) -> Callable[[str], str]:
+        """How a text is written: a literal prompt, an instruction in the role's template, or the role's default."""
+        if role not in get_args(Role):
+            raise InvalidInputError(f"role is {role!r}; allowed are {', '.join(get_args(Role))}")
+        if prompt is not None and instruction is not None:
+            raise InvalidInputError(
+                "give prompt= (put before the text as it stands) or instruction= (put in by the template)"
+            )
+        for name, value in (("prompt", prompt), ("instruction", instruction)):
+            if value is not None and not isinstance(value, str):
+                raise InvalidInputError(f"{name} is a {type(value).__name__}; give a string")
+        if prompt is not None:
+            return lambda text: prompt + text
+        template = self.card.document if role == "document" else self.card.query
+        if role == "text" and instruction is None:
+            return PromptTemplate(self._loaded.checkpoint.default_prompt).render
+        return lambda text: template.render(text, instruction)
 
     def _policy(self, truncation: Truncation | None) -> Truncation:
         chosen = self._loaded.truncation if truncation is None else truncation
@@ -298,21 +319,3 @@ def _embeddings(part: Computed, dimensions: int | None, unit: bool) -> Embedding
         np.array(part.sequences.lengths(), np.int32),
         np.array(part.sequences.truncated, np.bool_),
     )
-
-
-def _renderer(
-    default: PromptTemplate, template: PromptTemplate, prompt: str | None, instruction: str | None
-) -> Callable[[str], str]:
-    """How a text is written: a literal prompt, an instruction in the template, or the default."""
-    if prompt is not None and instruction is not None:
-        raise InvalidInputError(
-            "give prompt= (put before the text as it stands) or instruction= (put in by the template)"
-        )
-    for name, value in (("prompt", prompt), ("instruction", instruction)):
-        if value is not None and not isinstance(value, str):
-            raise InvalidInputError(f"{name} is a {type(value).__name__}; give a string")
-    if prompt is not None:
-        return lambda text: prompt + text
-    if instruction is not None:
-        return lambda text: template.render(text, instruction)
-    return default.render

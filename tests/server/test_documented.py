@@ -1,0 +1,140 @@
+"""docs/server.md tells every setting, route, field and error code there is, and nothing that is not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from starlette.testclient import TestClient
+
+from lagotto.core import errors
+from lagotto.server.schemas import EmbeddingsRequest, RerankRequest
+from lagotto.server.settings import Settings, load_settings
+
+PAGE = Path(__file__).parents[2] / "docs/server.md"
+if not PAGE.is_file():
+    pytest.skip("no docs here: these tests belong to the repository", allow_module_level=True)
+TEXT = PAGE.read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    """What stands below a heading, up to the next of its rank."""
+    mark = title.partition(" ")[0]
+    return re.split(rf"(?m)^{mark} ", TEXT.partition(f"\n{title}\n")[2])[0]
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of tables, headings left out."""
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        for line in table.splitlines()[2:]:
+            yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def words(cell: str) -> list[str]:
+    """What a cell shows as code."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+SETTINGS = {words(row[0])[0]: row for row in rows(section("## Settings"))}
+
+
+def test_every_setting_is_told_and_no_other() -> None:
+    assert set(SETTINGS) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("field", list(Settings.model_fields))
+def test_a_settings_environment_names_and_default_are_told(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = Settings.model_fields[field]
+    _, _, names, default, meaning = SETTINGS[field]
+    choices = info.validation_alias.choices  # type: ignore[union-attr]
+    assert set(words(names)) == {str(name) for name in choices}
+    shown = words(default)
+    if shown:
+        monkeypatch.delenv("LAGOTTO_CACHE", raising=False)
+        assert shown == [json.dumps(getattr(load_settings(), field)).strip('"')]
+    else:
+        assert info.default in (None, [])
+    for choice in get_args(info.annotation):
+        if isinstance(choice, str):
+            assert f"`{choice}`" in meaning
+
+
+def test_the_flags_told_are_those_of_the_command() -> None:
+    from typer.main import get_command
+
+    from lagotto.cli.main import app
+
+    command: Any = get_command(app)
+    flags = {flag for parameter in command.commands["serve"].params for flag in parameter.opts}
+    told = {flag for row in SETTINGS.values() for flag in words(row[1])}
+    assert told == flags - {"--config", "--help", "-h"}
+    assert "`--config FILE`" in TEXT
+
+
+def test_every_route_is_told_and_has_an_example(client: TestClient) -> None:
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for method in methods:
+            assert f"`{method.upper()} {path}`" in TEXT
+            assert f"curl http://127.0.0.1:8000{path.partition('{')[0]}" in TEXT
+    for path in ("/docs", "/openapi.json"):
+        assert f"`{path}`" in TEXT
+
+
+def test_no_route_is_told_that_is_not_there(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    told = re.findall(r"`(GET|POST) (/\S+)`", TEXT)
+    assert told
+    for method, path in told:
+        assert method.lower() in paths[path]
+
+
+@pytest.mark.parametrize(
+    ("title", "model"), [("### `POST /v1/embeddings`", EmbeddingsRequest), ("### `POST /v1/rerank`", RerankRequest)]
+)
+def test_every_field_of_a_request_is_told_and_no_other(title: str, model: Any) -> None:
+    told = {words(row[0])[0]: row[1] for row in rows(section(title))}
+    assert set(told) == set(model.model_fields)
+    assert {name for name, meaning in told.items() if meaning.endswith("required")} == {
+        name for name, field in model.model_fields.items() if field.is_required()
+    }
+
+
+def test_every_reply_shown_has_the_keys_of_a_real_one(client: TestClient) -> None:
+    real: dict[str, Any] = {
+        "### `POST /v1/embeddings`": client.post("/v1/embeddings", json={"model": "bert", "input": ["a", "b"]}),
+        "### `POST /v1/rerank`": client.post(
+            "/v1/rerank", json={"query": "a", "documents": [{"text": "b", "page": 7}], "return_documents": True}
+        ),
+        "### `GET /v1/models`, `GET /v1/models/{name}`": client.get("/v1/models"),
+        "### `GET /models`": client.get("/models"),
+        "### `GET /config`": client.get("/config"),
+        "### `GET /health`": client.get("/health"),
+    }
+    for title, reply in real.items():
+        shown = json.loads(re.search(r"(?ms)^    (\{.*?\})\n\n", section(title)).group(1))  # type: ignore[union-attr]
+        assert keys(shown) == keys(reply.json()), title
+
+
+def keys(value: Any) -> Any:
+    """The keys of a value, of a list only those of its first element."""
+    if isinstance(value, dict):
+        return {key: keys(inner) for key, inner in value.items()}
+    return [keys(value[0])] if isinstance(value, list) and value and isinstance(value[0], dict) else None
+
+
+def test_every_error_code_a_client_can_meet_is_told() -> None:
+    told = {code for row in rows(section("## Errors")) for code in words(row[1])}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.LagottoError)]
+    known = {kind.code for kind in kinds} | {"request_too_large"}
+    assert told <= known
+    assert {kind.code for kind in kinds if kind.status < 500} <= told
+
+
+def test_what_comes_later_is_told() -> None:
+    later = section("## Not there yet").lower()
+    for word in ("authentication", "metrics", "queues"):
+        assert word in later
