@@ -6,6 +6,7 @@ machine falls on all of them.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -103,8 +104,9 @@ class Process:
 
     def run(self) -> float:
         """Seconds of one pass."""
-        self._stdin().write("run\n")
-        self._stdin().flush()
+        with contextlib.suppress(BrokenPipeError):  # then it has ended, and its log tells more
+            self._stdin().write("run\n")
+            self._stdin().flush()
         return float(self.answer()["seconds"])
 
     def close(self) -> dict[str, Any]:

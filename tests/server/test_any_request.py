@@ -47,7 +47,7 @@ rerank = body(
         "overlap_tokens": st.integers(-1, 100),
     },
 )
-patiently = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+patiently = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def check(client: TestClient, path: str, content: bytes) -> None:
