@@ -49,13 +49,17 @@ class Reference:
         self, texts: Sequence[str], pooling: str, *, normalize: bool = True, dense: Sequence[Path] = (), batch: int = 16
     ) -> Vectors:
         """(texts, dimension) pooled vectors."""
-        parts = []
+        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))  # little padding
+        found: list[torch.Tensor] = [torch.empty(0)] * len(texts)
         for start in range(0, len(texts), batch):
-            vectors = pool(*self.hidden(texts[start : start + batch]), pooling)
+            rows = order[start : start + batch]
+            vectors = pool(*self.hidden([texts[row] for row in rows]), pooling)
             for folder in dense:
                 vectors = apply_dense(folder, vectors)
-            parts.append(torch.nn.functional.normalize(vectors, dim=-1) if normalize else vectors)
-        return torch.cat(parts).numpy()
+            vectors = torch.nn.functional.normalize(vectors, dim=-1) if normalize else vectors
+            for row, vector in zip(rows, vectors, strict=True):
+                found[row] = vector
+        return torch.stack(found).numpy()
 
     @torch.no_grad()
     def score(self, pairs: Sequence[tuple[str, str]]) -> Vectors:

@@ -23,7 +23,7 @@ MULTILINGUAL = "starter:multilingual-e5-small"
 ENGLISH = "starter:bge-small-en-v1.5"
 RERANKER = "starter:ms-marco-MiniLM-L-12-v2"
 
-QUERIES = ("Where do pandas live?", "熊猫吃些什么", "How do I read a CSV file in Python?")
+QUERIES = ("Where do giant pandas live?", "熊猫吃些什么", "How do I read a CSV file in Python?")
 DOCUMENTS = (
     "大熊猫生活在中国中部的高山竹林里。",
     "A giant panda eats more than ten kilograms of bamboo a day.",

@@ -20,7 +20,14 @@ def serve(
     ] = None,
     precision: options.Precision = None,
     threads: options.Threads = None,
-    models_dir: options.ModelsDir = None,
+    models_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--models-dir",
+            metavar="DIR",
+            help="Every model in this folder may be asked for too; or MODEL_STORAGE_PATH.",
+        ),
+    ] = None,
     cache_dir: options.CacheDir = None,
     offline: options.Offline = None,
     config: Annotated[
