@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # huggingface_hub reads these when it is imported, possibly while tests are collected.
@@ -13,6 +14,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 from support.checkpoints import BERT, XLMR, write_embedder, write_reranker
+
+# The same examples on every run, and none called slow because a machine is busy.
+hypothesis.settings.register_profile("lagotto", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("lagotto")
 
 _SETTINGS = ("LAGOTTO_MODELS", "LAGOTTO_HUB", "HF_TOKEN", "HF_ENDPOINT", "HUGGING_FACE_HUB_TOKEN")
 

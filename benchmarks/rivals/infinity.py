@@ -4,6 +4,8 @@ Only its own warm-up is off: every rival has the same warm-up pass instead.
 """
 
 import asyncio
+import os
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from common import Job, Pass, serve
 
 
 def load(job: Job) -> Pass:
+    os.environ.setdefault("INFINITY_HOME", str(Path(job.out).parent))  # else it leaves a folder where it was started
     from infinity_emb import AsyncEngineArray, EngineArgs
 
     torch.set_num_threads(job.threads)

@@ -127,7 +127,7 @@ def test_a_limit_that_leaves_no_room_is_refused(tokenizer: Tokenizer) -> None:
 # Windows.
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(words=st.integers(0, 200), max_length=st.integers(14, 64), overlap=st.integers(0, 80))
 def test_windows_split_the_document_and_repeat_the_query(
     tiny_reranker: Path, words: int, max_length: int, overlap: int

@@ -147,7 +147,7 @@ def test_special_tokens_in_a_text_are_read_as_tokenizers_reads_them(
 # Long texts are shortened before they are tokenised; nobody may see that.
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     parts=st.lists(
         st.sampled_from(["the dog ", "熊猫动物", "unbelievable ", "x" * 40 + " ", "  ", ", ", "🐕 ", "\n", "é"]),

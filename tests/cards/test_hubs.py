@@ -41,6 +41,7 @@ with Embedder(sys.argv[1], precision="f32", threads=1) as model:
 """
 EXTRA = {"README.md": b"#", "onnx/model.onnx": b"o", "flax_model.msgpack": b"f", "tf_model.h5": b"t", "a.gguf": b"g"}
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
+DOWN = Hub("http://127.0.0.1:9")  # the discard port: nobody listens
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +174,7 @@ def test_a_fetched_model_opens_and_opens_again_without_a_connection(
     before = len(hub.requests)
     assert vectors(hub, home, "org/model", **OFFLINE) == ("org/model", expected)
     assert len(hub.requests) == before
-    name, pinned = vectors(hub, home, "org/model@v1", **OFFLINE)
+    name, pinned = vectors(DOWN, home, "org/model@v1", **OFFLINE)
     assert name == "org/model@v1"
     assert pinned != expected
 
@@ -201,10 +202,9 @@ def test_offline_without_a_copy_says_what_and_where(hub: Hub, tmp_path: Path) ->
 def test_a_hub_that_is_down_is_no_matter_for_a_copy_and_named_without_one(
     home: Path, fetched: dict[str, Any], tmp_path: Path
 ) -> None:
-    down = Hub("http://127.0.0.1:9")  # the discard port: nobody listens
-    (copy,) = resolve(down, home, "org/model")
+    (copy,) = resolve(DOWN, home, "org/model")
     assert copy["folder"] == fetched["org/model"]["folder"]
-    (answer,) = resolve(down, tmp_path, "org/model")
+    (answer,) = resolve(DOWN, tmp_path, "org/model")
     assert answer["error"] == "ModelNotFoundError"
     assert "org/model" in answer["message"]
     assert "Connect" in answer["message"]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 from safetensors.numpy import save_file
 
-from lagotto.cards.pickle_reader import StoredTensor
+from lagotto.cards.stored import StoredTensor
 from lagotto.cards.weights import Weights, read_tensors
 from lagotto.core.errors import (
     CheckpointError,

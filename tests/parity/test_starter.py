@@ -6,9 +6,10 @@ Seen on a Zen 4 processor: float32 vectors differ by 3e-7 and logits by 1e-5 at 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -72,82 +73,92 @@ LONG = [" ".join(ENGLISH) * 2, "".join(CHINESE) * 8]
 EXACT, LOGITS, ROUGH, ROUGH_LOGITS = 5e-6, 1e-4, 0.9995, 0.15
 
 
-@pytest.fixture(scope="module")
-def fetch() -> Callable[[str], Path]:
-    def resolve(name: str) -> Path:
+BGE, E5, MINILM = "bge-small-en-v1.5", "multilingual-e5-small", "ms-marco-MiniLM-L-12-v2"
+
+
+class Starters:
+    """Folders, models and references, each opened once."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._opened: dict[tuple[str, ...], Any] = {}
+
+    def folder(self, name: str) -> Path:
         try:
             return lagotto.resolve(f"starter:{name}")
         except MissingDependencyError as missing:
             pytest.skip(str(missing))
 
-    return resolve
+    def model(self, name: str, precision: str = "f32") -> Any:
+        self.folder(name)
+        if (name, precision) not in self._opened:
+            opener = Reranker if name == MINILM else Embedder
+            opened = self._stack.enter_context(opener(f"starter:{name}", precision=precision))
+            self._opened[name, precision] = opened
+        return self._opened[name, precision]
+
+    def reference(self, name: str) -> Reference:
+        from support.reference import open_reference
+
+        if (name,) not in self._opened:
+            self._opened[name,] = open_reference(self.folder(name), 512, classifier=name == MINILM)
+        reference: Reference = self._opened[name,]
+        return reference
 
 
-def reference(folder: Path, *, classifier: bool = False) -> Reference:
-    from support.reference import open_reference
-
-    return open_reference(folder, 512, classifier=classifier)
+@pytest.fixture(scope="module")
+def starters(cache: Path) -> Iterator[Starters]:
+    with ExitStack() as stack:
+        yield Starters(stack)
 
 
 @pytest.mark.parametrize(
     ("name", "pooling", "texts"),
-    [
-        ("bge-small-en-v1.5", "cls", [*ENGLISH, LONG[0]]),
-        ("multilingual-e5-small", "mean", [f"query: {text}" for text in [*ENGLISH, *CHINESE, *LONG]]),
-    ],
+    [(BGE, "cls", [*ENGLISH, LONG[0]]), (E5, "mean", [f"query: {text}" for text in [*ENGLISH, *CHINESE, *LONG]])],
+    ids=[BGE, E5],
 )
-def test_vectors(fetch: Callable[[str], Path], name: str, pooling: str, texts: list[str]) -> None:
-    folder = fetch(name)
-    expected = reference(folder).embed(texts, pooling, batch=8)
-    with Embedder(f"starter:{name}", precision="f32") as model:
-        exact = model.encode(texts)
-    with Embedder(f"starter:{name}", precision="bf16") as model:
-        rough = model.encode(texts)
+def test_vectors(starters: Starters, name: str, pooling: str, texts: list[str]) -> None:
+    exact, rough = (starters.model(name, precision).encode(texts) for precision in ("f32", "bf16"))
+    expected = starters.reference(name).embed(texts, pooling, batch=8)
     assert exact.truncated[-1]
     assert float(np.abs(exact.dense - expected).max()) < EXACT
     assert float((rough.dense * expected).sum(axis=1).min()) >= ROUGH
 
 
-def test_prompts(fetch: Callable[[str], Path]) -> None:
-    folder = fetch("multilingual-e5-small")
-    exact = reference(folder)
-    with Embedder("starter:multilingual-e5-small", precision="f32") as model:
-        queries, documents = model.encode_queries(CHINESE), model.encode_documents(CHINESE)
-    for found, prompt in ((queries, "query: "), (documents, "passage: ")):
-        expected = exact.embed([prompt + text for text in CHINESE], "mean")
+def test_prompts(starters: Starters) -> None:
+    model, reference = starters.model(E5), starters.reference(E5)
+    for found, prompt in (
+        (model.encode_queries(CHINESE), "query: "),
+        (model.encode_documents(CHINESE), "passage: "),
+    ):
+        expected = reference.embed([prompt + text for text in CHINESE], "mean")
         assert float(np.abs(found.dense - expected).max()) < EXACT
 
 
-def test_scores(fetch: Callable[[str], Path]) -> None:
-    folder = fetch("ms-marco-MiniLM-L-12-v2")
+def test_scores(starters: Starters) -> None:
     queries = ["what is a panda", "how to reset a router", "capital of france", "sorting algorithm"]
     pairs = [(query, text) for query in queries for text in ENGLISH[:12]]
-    expected = reference(folder, classifier=True).score(pairs)
+    exact, rough = (starters.model(MINILM, precision).score(pairs).scores for precision in ("f32", "bf16"))
+    expected = starters.reference(MINILM).score(pairs)
     assert expected.max() - expected.min() > 5
-    for precision, tolerance in (("f32", LOGITS), ("bf16", ROUGH_LOGITS)):
-        with Reranker("starter:ms-marco-MiniLM-L-12-v2", precision=precision) as model:
-            assert float(np.abs(model.score(pairs).scores - expected).max()) < tolerance
+    assert float(np.abs(exact - expected).max()) < LOGITS
+    assert float(np.abs(rough - expected).max()) < ROUGH_LOGITS
 
 
-def test_tokens_are_those_of_the_tokenizers_own_class(fetch: Callable[[str], Path]) -> None:
-    for name in ("bge-small-en-v1.5", "multilingual-e5-small"):
-        folder = fetch(name)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        texts = [*ENGLISH, *CHINESE]
-        expected = [len(ids) for ids in tokenizer(texts, truncation=True, max_length=512)["input_ids"]]
-        with Embedder(f"starter:{name}", precision="f32") as model:
-            assert model.encode(texts).tokens.tolist() == expected
+@pytest.mark.parametrize("name", [BGE, E5])
+def test_tokens_are_those_of_the_tokenizers_own_class(starters: Starters, name: str) -> None:
+    model, texts = starters.model(name), [*ENGLISH, *CHINESE]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(starters.folder(name))
+    expected = [len(ids) for ids in tokenizer(texts, truncation=True, max_length=512)["input_ids"]]
+    assert model.encode(texts).tokens.tolist() == expected
 
 
-def test_the_right_document_comes_first(fetch: Callable[[str], Path]) -> None:
-    fetch("multilingual-e5-small")
-    fetch("ms-marco-MiniLM-L-12-v2")
-    with Embedder("starter:multilingual-e5-small") as model:
-        similar = model.similarity(
-            model.encode_queries(["how can I reset my router", "法国首都是哪里"]), model.encode_documents(CHINESE[:4])
-        )
+def test_the_right_document_comes_first(starters: Starters) -> None:
+    model, ranker = starters.model(E5, "bf16"), starters.model(MINILM, "bf16")
+    similar = model.similarity(
+        model.encode_queries(["how can I reset my router", "法国首都是哪里"]), model.encode_documents(CHINESE[:4])
+    )
     router, capital = similar.argmax(axis=1).tolist()
     assert router in (2, 3)
     assert capital == 1
-    with Reranker("starter:ms-marco-MiniLM-L-12-v2") as ranker:
-        assert ranker.rank("what is a panda", ENGLISH, top_n=1)[0].index == 0
+    assert ranker.rank("what is a panda", ENGLISH, top_n=1)[0].index == 0

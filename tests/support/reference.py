@@ -1,4 +1,4 @@
-"""The reference: transformers in float32, with pooling done by hand in torch. Import it where torch is installed."""
+"""The reference: transformers in float32, pooling done by hand in torch. Importing it skips where torch is missing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
+import pytest
 from numpy.typing import NDArray
-from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 
 Vectors = NDArray[np.float32]
 
@@ -84,8 +85,10 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
 
 def apply_dense(folder: Path, vectors: torch.Tensor) -> torch.Tensor:
     """sentence-transformers' ``Dense`` with the activation its config names."""
+    import safetensors.torch
+
     name = json.loads((folder / "config.json").read_text())["activation_function"].rpartition(".")[2]
-    weights = load_file(folder / "model.safetensors")
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
     out = torch.nn.functional.linear(vectors, weights["linear.weight"], weights.get("linear.bias"))
     activated: torch.Tensor = getattr(torch.nn, name)()(out)
     return activated
@@ -99,9 +102,10 @@ def open_reference(
     bert = config["model_type"] == "bert"
     names = ("[PAD]", "[CLS]", "[SEP]", "[UNK]") if bert else ("<pad>", "<s>", "</s>", "<unk>")
     special = dict(zip(("pad_token", "cls_token", "sep_token", "unk_token"), names, strict=True))
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"), truncation_side=side, model_max_length=max_length, **special
     )
-    kind = AutoModelForSequenceClassification if classifier else AutoModel
+    torch.set_num_threads(1)  # these models are small, and the engine beside them has threads of its own
+    kind = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModel
     model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     return Reference(tokenizer, model, bert and config["type_vocab_size"] > 1, max_length)

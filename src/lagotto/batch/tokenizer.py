@@ -263,11 +263,11 @@ def _shorten(text: str, room: int, truncation: Truncation) -> str:
         return text
     if truncation == "left":
         kept = text[-bound:]
-        parts = kept.split(None, 1)
-        return parts[1] if len(parts) == 2 and not kept[0].isspace() else kept
+        broken = len(kept.split(None, 1)[0]) if kept.strip() and not kept[0].isspace() else 0
+        return kept[broken:] if broken < len(kept) else kept
     kept = text[:bound]
-    parts = kept.rsplit(None, 1)
-    return parts[0] if len(parts) == 2 and not kept[-1].isspace() else kept
+    broken = len(kept.rsplit(None, 1)[-1]) if kept.strip() and not kept[-1].isspace() else 0
+    return kept[: len(kept) - broken] if broken < len(kept) else kept
 
 
 def _cut(tokens: Sequence[int], room: int, truncation: Truncation, number: int) -> Sequence[int]:

@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lagotto.cards.pickle_reader import DTYPES, StoredTensor, map_file, read_checkpoint
+from lagotto.cards.pickle_reader import read_checkpoint
+from lagotto.cards.stored import DTYPES, StoredTensor, map_file
 from lagotto.core.errors import CheckpointError, InvalidInputError, ModelNotFoundError
 
 _CANDIDATES: Final = (

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from lagotto.cards.pickle_reader import Bytes, map_file
 from lagotto.cards.starter_convert.bert import bert_config, bert_shapes
 from lagotto.cards.starter_convert.folder import Floats, Recipe, check_shapes, write_json, write_modules, write_weights
 from lagotto.cards.starter_convert.unigram import write_unigram_tokenizer
+from lagotto.cards.stored import Bytes, map_file
 from lagotto.core.errors import CheckpointError
 
 VERSION = 1
