@@ -172,12 +172,13 @@ def test_shortening_changes_nothing(
 
 
 @pytest.mark.parametrize("policy", ["right", "left"])
+@pytest.mark.parametrize("before", ["the dog", ""])
 def test_a_word_that_straddles_the_cut_is_not_read_as_its_half(
-    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, policy: Truncation
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, policy: Truncation, before: str
 ) -> None:
     # BERT makes one [UNK] of a word of more than 100 characters; half of it would become many pieces.
-    gap = " " * 270
-    text = f"the dog{gap}{'z' * 150}{gap}the cat" if policy == "right" else f"the cat{gap}{'z' * 150}{gap}the dog"
+    parts = [before, " " * 270, "z" * 150, " " * 270, "the cat"]
+    text = "".join(parts if policy == "right" else reversed(parts))
     expected = tokenizer.encode([text], 12, policy)
     monkeypatch.setattr(module, "_LONG", 300)
     monkeypatch.setattr(module, "_CHARACTERS_PER_TOKEN", 4)
