@@ -13,6 +13,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
+from lagotto import Embedder, Reranker
 from support.checkpoints import BERT, XLMR, write_embedder, write_reranker
 
 # The same examples on every run, and none called slow because a machine is busy.
@@ -24,7 +25,7 @@ _SETTINGS = ("LAGOTTO_MODELS", "LAGOTTO_HUB", "HF_TOKEN", "HF_ENDPOINT", "HUGGIN
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The cache folder of this session, in ``LAGOTTO_CACHE``; the user's own settings are left out."""
+    """The cache folder of this test run, in ``LAGOTTO_CACHE``; the user's own settings are left out."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         for name in _SETTINGS:
@@ -56,3 +57,17 @@ def tiny_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_xlmr_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An XLM-RoBERTa cross-encoder with one label."""
     return write_reranker(tmp_path_factory.mktemp("models") / "tiny-xlmr-reranker", XLMR)
+
+
+@pytest.fixture(scope="session")
+def embedder(tiny_bert: Path, cache: Path) -> Iterator[Embedder]:
+    """`tiny_bert` in the library, to compare a server's answers with."""
+    with Embedder(tiny_bert, precision="f32", threads=2) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def ranker(tiny_reranker: Path, cache: Path) -> Iterator[Reranker]:
+    """`tiny_reranker` in the library, to compare a server's answers with."""
+    with Reranker(tiny_reranker, precision="f32", threads=2) as model:
+        yield model

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from lagotto import Embedder, Reranker
 from lagotto.server.app import create_app
 from lagotto.server.settings import load_settings
 
@@ -38,17 +37,3 @@ def url(cache: Path, tiny_bert: Path, tiny_xlmr: Path, tiny_reranker: Path) -> I
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
         thread.join()
-
-
-@pytest.fixture(scope="session")
-def embedder(tiny_bert: Path, cache: Path) -> Iterator[Embedder]:
-    """The library's own view of ``bert``."""
-    with Embedder(tiny_bert, precision="f32", threads=2) as model:
-        yield model
-
-
-@pytest.fixture(scope="session")
-def ranker(tiny_reranker: Path, cache: Path) -> Iterator[Reranker]:
-    """The library's own view of ``ranker``."""
-    with Reranker(tiny_reranker, precision="f32", threads=2) as model:
-        yield model

@@ -18,7 +18,6 @@ import pytest
 from starlette.testclient import TestClient
 
 import lagotto
-from lagotto import Embedder, Reranker
 from lagotto.server.app import create_app
 from lagotto.server.settings import Settings, load_settings
 
@@ -67,20 +66,6 @@ def client(environment: None, named: list[str]) -> Iterator[TestClient]:
     """A client of an app with two embedders and one reranker; no test may change it."""
     with _client(models=named) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def embedder(tiny_bert: Path, cache: Path) -> Iterator[Embedder]:
-    """The library's own view of ``bert``."""
-    with Embedder(tiny_bert, precision="f32", threads=2) as model:
-        yield model
-
-
-@pytest.fixture(scope="session")
-def ranker(tiny_reranker: Path, cache: Path) -> Iterator[Reranker]:
-    """The library's own view of ``ranker``."""
-    with Reranker(tiny_reranker, precision="f32", threads=2) as model:
-        yield model
 
 
 @pytest.fixture(scope="session")

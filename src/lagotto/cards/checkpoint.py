@@ -10,7 +10,7 @@ from typing import get_args
 from lagotto.cards.encoder_config import ENCODER_ARCHITECTURES, EncoderConfig, encoder_config
 from lagotto.cards.fingerprint import fingerprint
 from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, read_folder
-from lagotto.cards.registry import find_card, suggest
+from lagotto.cards.registry import find_card, find_named, suggest
 from lagotto.cards.schema import ModelCard, Pooling, Task
 from lagotto.cards.sources import Source
 from lagotto.cards.weights import Weights
@@ -100,7 +100,7 @@ def check_listed(name: str, task: Task, card: str | None = None) -> None:
     Raises `UnsupportedModelError` for a listed model that does not run yet, `InvalidInputError` for one that does
     something else, or for a ``card`` that is not listed.
     """
-    row = _listed(card) if card else find_card(name.rpartition(":")[2].partition("@")[0])
+    row = _listed(card) if card else find_named(name)
     if row is not None:
         check_runs(row)
         _check_task(row, task)

@@ -54,6 +54,11 @@ def find_card(name: str) -> ModelCard | None:
     return next((card for card in cards.values() if card.name.casefold() == wanted), None)
 
 
+def find_named(name: str) -> ModelCard | None:
+    """The card of a model named as a user may name it: a hub in front (``hub:``) and a revision behind are left out."""
+    return find_card(name.rpartition(":")[2].partition("@")[0])
+
+
 def find_by_repo_name(basename: str) -> ModelCard | None:
     """The card whose hub id ends in ``/basename``, which is how FlagEmbedding looks a model up.
 

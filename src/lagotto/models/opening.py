@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lagotto.cards.checkpoint import check_runs
 from lagotto.cards.folder import read_folder
-from lagotto.cards.registry import find_card
+from lagotto.cards.registry import find_named
 from lagotto.cards.schema import Task
 from lagotto.cards.sources import locate
 from lagotto.models.embedder import Embedder
@@ -17,7 +17,7 @@ from lagotto.models.reranker import Reranker
 
 def task_of(name: str | Path, options: Options) -> Task:
     """What a model is for, by its card or its own config.json. Fetches it if need be."""
-    row = find_card(options.card or str(name).rpartition(":")[2].partition("@")[0])
+    row = find_named(options.card or str(name))
     if row is not None:
         check_runs(row)
         return row.task
