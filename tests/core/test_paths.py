@@ -53,3 +53,10 @@ def test_an_unwritable_folder_is_an_os_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="file"):
         write_atomically(tmp_path / "file/inside", b"x")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX's")
+def test_a_file_has_the_permissions_that_others_have(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    write_atomically(tmp_path / "file", b"x")
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,0 +1,1 @@
+"""Floor 6: records, read strictly: every error names the file and the line."""
