@@ -1,4 +1,4 @@
-"""Lagotto: embed, rerank and serve retrieval models, fast on a CPU.
+"""Lagotto: embed, rerank, evaluate and serve retrieval models, fast on a CPU.
 
 Importing this package loads nothing heavy; each name below is imported when it is first used.
 """
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lagotto.core.values import Embeddings, RankedDocument, Ranking, Scores
+    from lagotto.evaluation.evaluate import evaluate
+    from lagotto.evaluation.results import Report
     from lagotto.flag import FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
     from lagotto.models.embedder import Embedder
     from lagotto.models.loading import resolve
@@ -25,6 +27,8 @@ _HOMES = {
     "Scores": "lagotto.core.values",
     "Ranking": "lagotto.core.values",
     "RankedDocument": "lagotto.core.values",
+    "evaluate": "lagotto.evaluation.evaluate",
+    "Report": "lagotto.evaluation.results",
     "FlagModel": "lagotto.flag",
     "FlagReranker": "lagotto.flag",
     "FlagAutoModel": "lagotto.flag",
@@ -40,9 +44,11 @@ __all__ = [
     "FlagReranker",
     "RankedDocument",
     "Ranking",
+    "Report",
     "Reranker",
     "Scores",
     "__version__",
+    "evaluate",
     "resolve",
 ]
 

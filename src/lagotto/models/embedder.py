@@ -104,6 +104,11 @@ class Embedder:
         return self._loaded.max_length
 
     @property
+    def truncation(self) -> Truncation:
+        """What happens to a longer text unless a call says otherwise."""
+        return self._loaded.truncation
+
+    @property
     def engine(self) -> EngineInfo:
         """What computes: engine, device, precision, threads."""
         return self._loaded.engine.info

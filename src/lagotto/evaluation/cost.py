@@ -1,0 +1,48 @@
+"""How much memory the process holds while it works."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+
+_STATM = Path("/proc/self/statm")
+
+
+def resident_bytes() -> int:
+    """Bytes of this process that are in memory now; where only a maximum can be had (not Linux), that."""
+    try:
+        import os
+
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return largest if sys.platform == "darwin" else largest * 1024
+
+
+class MemoryMeter:
+    """Watches `resident_bytes` in a thread of its own, many times a second; `peak` is the most it saw."""
+
+    def __init__(self, seconds: float = 0.05) -> None:
+        self.peak = resident_bytes()
+        self._seconds = seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="memory-meter", daemon=True)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._seconds):
+            self.peak = max(self.peak, resident_bytes())
+
+    def __enter__(self) -> MemoryMeter:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.peak = max(self.peak, resident_bytes())

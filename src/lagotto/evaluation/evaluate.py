@@ -1,0 +1,293 @@
+"""`evaluate`: systems on data sets, measured, compared and written down."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from lagotto import __version__
+from lagotto.core.errors import InvalidInputError
+from lagotto.core.hardware import available_cpus, cpu_name
+from lagotto.core.paths import cache_dir
+from lagotto.evaluation.comparison import compare_systems
+from lagotto.evaluation.datasets.open import Data, MtebTask, open_data
+from lagotto.evaluation.datasets.pairs import PairData
+from lagotto.evaluation.datasets.retrieval import RetrievalData
+from lagotto.evaluation.examples import examples
+from lagotto.evaluation.measures import RETRIEVAL, Measure, parse_measure
+from lagotto.evaluation.output import Output, cell_key
+from lagotto.evaluation.pair_tasks import applies, evaluate_pairs
+from lagotto.evaluation.pipeline import RERANK_TOP_K, TOP_K, System, read_pipelines
+from lagotto.evaluation.progress import Silence, Terminal, Watcher
+from lagotto.evaluation.results import DatasetInfo, Example, Report, Result, SystemInfo
+from lagotto.evaluation.retrieval import evaluate_retrieval
+from lagotto.evaluation.statistics import Means, Sample
+from lagotto.evaluation.store import VectorStore
+from lagotto.evaluation.systems import build_systems
+from lagotto.evaluation.workbench import Workbench
+from lagotto.models.loading import Options
+
+ANSWERS = ("answer_recall@20", "answer_recall@100")
+"""What a set without judgements but with answers is measured by."""
+
+Names = str | Path | Sequence[str | Path]
+
+
+def evaluate(
+    data: str | Path | Data | Sequence[str | Path | Data],
+    *,
+    model: Names = (),
+    reranker: Names = (),
+    bm25: bool = False,
+    hybrid: bool = False,
+    pipeline: str | Path | Sequence[System] = (),
+    dimensions: Sequence[int] = (),
+    quantization: Sequence[str] = (),
+    measures: Sequence[str] = (),
+    baseline: str | None = None,
+    split: str | None = None,
+    language: str = "auto",
+    top_k: int = TOP_K,
+    rerank_top_k: int = RERANK_TOP_K,
+    ignore_identical_ids: bool = False,
+    out: str | Path | None = None,
+    cache: bool = True,
+    progress: bool = False,
+    options: Options | None = None,
+) -> Report:
+    """How good models and pipelines are on data sets, against each other.
+
+    - ``data``: folders, files of pairs, benchmark names (`lagotto.evaluation.datasets.open.open_data`), or data in
+      memory. ``split`` and ``ignore_identical_ids`` are for retrieval folders.
+    - Systems are those of ``pipeline`` (a TOML file, or `System` values), then those that ``model``, ``reranker``,
+      ``bm25``, ``hybrid``, ``dimensions`` and ``quantization`` stand for (`build_systems`). Without any, BM25.
+    - ``measures`` by their usual names (``ndcg@10``, ``map``); the benchmark's own, or the usual ones, by default.
+      The first is the primary one. ``baseline`` names the system that others are compared with, the first by default.
+    - ``out``: a folder for report.html, report.md, report.json, runs and qrels; what is finished there is not computed
+      again. ``cache=False`` keeps no embeddings beyond this call. ``options`` says how models are found and run.
+
+    Returns a `Report` of plain values. Raises `InvalidInputError` and `ConfigError` before work starts wherever
+    possible, and what opening models raises.
+
+    >>> report = evaluate("./my-data", model="BAAI/bge-base-en-v1.5")                      # doctest: +SKIP
+    >>> report.result("bge-base-en-v1.5", "my-data").metrics["ndcg@10"].value              # doctest: +SKIP
+    0.41
+    """
+    chosen = options or Options()
+    watcher: Watcher = Terminal() if progress else Silence()
+    asked = tuple(parse_measure(name) for name in measures)
+    systems = _systems(
+        pipeline, _names(model), _names(reranker), bm25, hybrid, dimensions, quantization, language, top_k, rerank_top_k
+    )
+    systems = _baseline_first(systems, baseline)
+    sets = open_data(
+        [data] if isinstance(data, str | Path | Data) else data,
+        split=split,
+        cache=chosen.cache_dir,
+        offline=chosen.offline,
+        ignore_identical_ids=ignore_identical_ids,
+        say=watcher.say,
+    )
+    _check_applicable(systems, sets)
+    with ExitStack() as stack:
+        output = stack.enter_context(Output(Path(out))) if out is not None else None
+        folder = cache_dir(chosen.cache_dir) / "vectors"
+        if not cache:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="lagotto-vectors-")))
+        bench = Workbench(VectorStore(folder), chosen, watcher)
+        stack.callback(bench.close)
+        report = _Evaluation(bench, systems, sets, asked, output).run()
+        if output is not None:
+            output.write(report)
+    return report
+
+
+class _Evaluation:
+    """One call of `evaluate`: cells, then what is said over all of them."""
+
+    def __init__(
+        self,
+        bench: Workbench,
+        systems: Sequence[System],
+        sets: Sequence[Data],
+        measures: Sequence[Measure],
+        output: Output | None,
+    ) -> None:
+        self._bench, self._systems, self._sets = bench, systems, sets
+        self._measures, self._output = measures, output
+        self._results: dict[tuple[str, str], Result] = {}
+        self._samples: dict[tuple[str, str], dict[str, Sample]] = {}
+        self._models: dict[str, dict[str, str]] = {}
+
+    def run(self) -> Report:
+        """Every cell, system by system, so that only the models in use are in memory."""
+        for number, system in enumerate(self._systems):
+            self._bench.keep_only(self._systems[number:])
+            self._models[system.name] = self._bench.fingerprints(system)
+            for data in self._sets:
+                self._cell(system, data)
+        infos = tuple(_info(data) for data in self._sets)
+        names = [system.name for system in self._systems]
+        return Report(
+            systems=tuple(SystemInfo(s.name, s.describe(), self._models[s.name]) for s in self._systems),
+            datasets=infos,
+            results=tuple(
+                self._results[name, info.name] for info in infos for name in names if (name, info.name) in self._results
+            ),
+            comparisons=compare_systems(names[0], names, infos, self._samples),
+            examples=self._examples(),
+            environment=_environment(self._bench.options),
+        )
+
+    def _cell(self, system: System, data: Data) -> None:
+        if isinstance(data, RetrievalData):
+            if not system.legs:
+                return
+            result = self._retrieval(system, data)
+            self._samples[system.name, data.name] = {
+                name: Means(np.array(list(values.values()))) for name, values in result.per_query.items()
+            }
+        elif isinstance(data, PairData):
+            if not applies(system, data):
+                return
+            result, samples = evaluate_pairs(self._bench, system, data, [m for m in self._measures if not m.by_answers])
+            self._samples[system.name, data.name] = dict(samples)
+        else:
+            found = self._mteb(system, data)
+            if found is None:
+                return
+            result = found
+        self._results[system.name, data.name] = result
+        name, value = next(iter(result.metrics.items()))
+        self._bench.watcher.say(
+            f"{data.name}: {system.name}: {name} {value.value:.4f} ({value.low:.4f} to {value.high:.4f})"
+        )
+
+    def _retrieval(self, system: System, data: RetrievalData) -> Result:
+        measures = self._measures_of(data)
+        if self._output is None:
+            return evaluate_retrieval(self._bench, system, data, measures)
+        key = cell_key(system, self._models[system.name], data, [measure.name for measure in measures])
+        result = self._output.finished(key, system.name, data)
+        if result is None:
+            result = evaluate_retrieval(self._bench, system, data, measures)
+            self._output.keep(key, result, data)
+        return result
+
+    def _measures_of(self, data: RetrievalData) -> Sequence[Measure]:
+        if not data.qrels:
+            wanted = [measure for measure in self._measures if measure.by_answers]
+            return wanted or [parse_measure(name) for name in data.measures or ANSWERS]
+        wanted = [measure for measure in self._measures if data.answers or not measure.by_answers]
+        return wanted or [parse_measure(name) for name in data.measures or RETRIEVAL]
+
+    def _mteb(self, system: System, data: MtebTask) -> Result | None:
+        from lagotto.evaluation.mteb.run import run_task
+
+        if system.embedder is not None:
+            leg = system.embedder
+            folder = self._output.folder / "mteb" if self._output else None
+            result = run_task(data.name, self._bench.embedder(leg), folder=folder, dimensions=leg.dimensions)
+        elif system.rerank is not None and not system.legs:
+            folder = self._output.folder / "mteb" if self._output else None
+            result = run_task(data.name, self._bench.reranker(system.rerank), folder=folder)
+        else:
+            return None
+        return replace(result, system=system.name)
+
+    def _examples(self) -> dict[str, tuple[Example, ...]]:
+        found = {}
+        for data in self._sets:
+            if isinstance(data, RetrievalData):
+                results = [self._results.get((system.name, data.name)) for system in self._systems]
+                if shown := examples(data, [result for result in results if result is not None]):
+                    found[data.name] = shown
+        return found
+
+
+def _systems(
+    pipeline: str | Path | Sequence[System],
+    models: Sequence[str],
+    rerankers: Sequence[str],
+    bm25: bool,
+    hybrid: bool,
+    dimensions: Sequence[int],
+    quantization: Sequence[str],
+    language: str,
+    top_k: int,
+    rerank_top_k: int,
+) -> tuple[System, ...]:
+    told = read_pipelines(Path(pipeline)) if isinstance(pipeline, str | Path) else tuple(pipeline)
+    built: tuple[System, ...] = ()
+    if models or rerankers or bm25 or hybrid or not told:
+        built = build_systems(
+            models,
+            rerankers,
+            bm25=bm25,
+            hybrid=hybrid,
+            dimensions=dimensions,
+            quantization=quantization,
+            language=language,
+            top_k=top_k,
+            rerank_top_k=rerank_top_k,
+        )
+    systems = (*told, *built)
+    names = [system.name for system in systems]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidInputError(f"two systems are called {twice!r}; give one another name")
+    return systems
+
+
+def _baseline_first(systems: tuple[System, ...], baseline: str | None) -> tuple[System, ...]:
+    if baseline is None:
+        return systems
+    if baseline not in (names := [system.name for system in systems]):
+        raise InvalidInputError(f"baseline {baseline!r} is none of the systems: {', '.join(map(repr, names))}")
+    return tuple(sorted(systems, key=lambda system: system.name != baseline))
+
+
+def _check_applicable(systems: Sequence[System], sets: Sequence[Data]) -> None:
+    for data in sets:
+        if isinstance(data, RetrievalData):
+            fits = any(system.legs for system in systems)
+        elif isinstance(data, PairData):
+            fits = any(applies(system, data) for system in systems)
+        else:
+            fits = any(system.embedder or not system.legs for system in systems)
+        if not fits:
+            names = ", ".join(repr(system.name) for system in systems)
+            raise InvalidInputError(
+                f"none of the systems ({names}) can do {data.name!r}; "
+                "retrieval needs something that retrieves, sets of pairs need an embedder"
+            )
+
+
+def _info(data: Data) -> DatasetInfo:
+    if isinstance(data, MtebTask):
+        from lagotto.evaluation.mteb.tasks import dataset_info
+
+        return dataset_info(data.name)
+    return data.info()
+
+
+def _environment(options: Options) -> dict[str, str]:
+    return {
+        "lagotto": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_name(),
+        "threads": str(options.threads or available_cpus()),
+        "precision": options.precision,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _names(value: Names) -> list[str]:
+    return [str(name) for name in ([value] if isinstance(value, str | Path) else value)]

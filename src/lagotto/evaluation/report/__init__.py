@@ -1,0 +1,1 @@
+"""A `Report` for people: one HTML page that holds everything, and Markdown with the same tables."""

@@ -1,0 +1,190 @@
+"""A system on a retrieval set: retrieve, fuse, rerank, measure."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from lagotto.core.errors import InvalidInputError
+from lagotto.evaluation.cost import MemoryMeter, resident_bytes
+from lagotto.evaluation.datasets.retrieval import RetrievalData
+from lagotto.evaluation.legs import retrieve
+from lagotto.evaluation.measures import Measure, PerQuery, per_query
+from lagotto.evaluation.pipeline import Rerank, System
+from lagotto.evaluation.results import Cost, Histogram, Result, Run, ScoreSpread, Stage
+from lagotto.evaluation.statistics import Means, best_f1, estimate
+from lagotto.evaluation.workbench import Ranked, Workbench
+from lagotto.search.exact import NOTHING
+from lagotto.search.fusion import fuse
+
+_AT_ONCE = 500
+"""Queries measured together: a run is arrays until trec_eval needs dictionaries."""
+_SPREAD_DEPTH = 100
+_SPREAD_BINS = 40
+
+
+def evaluate_retrieval(bench: Workbench, system: System, data: RetrievalData, measures: Sequence[Measure]) -> Result:
+    """One cell of a report. Raises what models, legs and measures raise."""
+    if not system.legs:
+        raise InvalidInputError(f"system {system.name!r} only reranks; on {data.name!r} it needs a leg that retrieves")
+    before = resident_bytes()
+    bench.fingerprints(system)  # opens the models
+    loaded = resident_bytes()
+    with MemoryMeter() as meter:
+        ranked = rank(bench, system, data)
+    run = Run(tuple(data.queries), ranked.places.astype(np.int32), ranked.scores, data.corpus.ids)
+    values = measure_run(run, data, measures)
+    return Result(
+        system=system.name,
+        dataset=data.name,
+        metrics={name: estimate(Means(np.array(list(found.values())))) for name, found in values.items()},
+        per_query=values,
+        cost=Cost(ranked.stages, ranked.vector_bytes, before, loaded, meter.peak),
+        lengths=ranked.lengths,
+        scores=score_spread(run, data.qrels),
+        warnings=ranked.warnings,
+        run=run,
+    )
+
+
+def rank(bench: Workbench, system: System, data: RetrievalData) -> Ranked:
+    """What a system finds for every query, best first."""
+    k = min(max(system.top_k, system.rerank.top_k if system.rerank else 0), len(data.corpus))
+    parts = [retrieve(bench, leg, data, k) for leg in system.legs]
+    found = parts[0] if len(parts) == 1 else _fused(system, parts, k)
+    if system.rerank is not None:
+        found = _reranked(bench, system.rerank, data, found)
+    return Ranked(
+        found.scores[:, : system.top_k],
+        found.places[:, : system.top_k],
+        found.stages,
+        found.lengths,
+        found.vector_bytes,
+        found.warnings,
+    )
+
+
+def _fused(system: System, parts: Sequence[Ranked], k: int) -> Ranked:
+    fusion = system.fusion
+    assert fusion is not None  # System checks it
+    started = time.perf_counter()
+    scores, places = fuse(
+        [(part.scores, part.places) for part in parts],
+        k,
+        method=fusion.method,
+        weights=fusion.weights,
+        rrf_k=fusion.rrf_k,
+        scaling=fusion.scaling,
+    )
+    stage = Stage(f"fuse: {fusion.method}", time.perf_counter() - started, len(scores))
+    return Ranked(
+        scores,
+        places,
+        stages=(*(stage for part in parts for stage in part.stages), stage),
+        lengths=tuple(item for part in parts for item in part.lengths),
+        vector_bytes=sum(part.vector_bytes for part in parts),
+        warnings=tuple(item for part in parts for item in part.warnings),
+    )
+
+
+def _reranked(bench: Workbench, rerank: Rerank, data: RetrievalData, found: Ranked) -> Ranked:
+    """The first hits in the reranker's order; the others below them, in the order they had."""
+    reranker = bench.reranker(rerank)
+    depth = min(rerank.top_k, found.places.shape[1])
+    total = int((found.places[:, :depth] != NOTHING).sum())
+
+    def pairs() -> Iterator[tuple[str, str]]:
+        for row, query in enumerate(data.queries.values()):
+            for place in found.places[row, :depth].tolist():
+                if place != NOTHING:
+                    yield query, data.corpus.text(place)
+
+    with bench.watcher.stage(f"{data.name}: reranking", total, "pair") as done:
+        stored = bench.store.score(reranker, pairs(), done, max_windows=rerank.max_windows)
+    logits = stored.values().reshape(-1)
+    scores, places = found.scores.copy(), found.places.copy()
+    start = 0
+    for row in range(len(places)):
+        hits = int((places[row] != NOTHING).sum())
+        taken = min(depth, hits)
+        mine = logits[start : start + taken]
+        start += taken
+        order = np.argsort(-mine, kind="stable")
+        places[row, :taken] = places[row, order]
+        scores[row, :taken] = mine[order]
+        lowest = float(mine.min()) if taken else 0.0
+        # What was not read again must stay below what was.
+        scores[row, taken:hits] = lowest - np.arange(1, hits - taken + 1)
+    stage = Stage(f"rerank: {rerank.model}", stored.seconds, len(stored), int(stored.tokens.sum()), stored.cached)
+    cut = int(stored.truncated.sum())
+    note = (f"{cut} of {len(stored)} pairs were longer than {rerank.model} reads and lost a part",) if cut else ()
+    return Ranked(scores, places, (*found.stages, stage), found.lengths, found.vector_bytes, (*found.warnings, *note))
+
+
+def measure_run(run: Run, data: RetrievalData, measures: Sequence[Measure]) -> PerQuery:
+    """Every query's value of every measure, in the order of the measures and the queries."""
+    values: PerQuery = {measure.name: {} for measure in measures}
+    judged = [measure for measure in measures if not measure.by_answers]
+    if judged and not data.qrels:
+        raise InvalidInputError(
+            f"{data.name!r} is judged by answers, so {judged[0].name} can't be measured; answer_recall@20 can"
+        )
+    if judged:
+        for start in range(0, len(run.queries), _AT_ONCE):
+            rows = range(start, min(start + _AT_ONCE, len(run.queries)))
+            hits = {run.queries[row]: dict(run.hits(row)) for row in rows}
+            qrels = {query: data.qrels[query] for query in hits if query in data.qrels}
+            for name, found in per_query(hits, qrels, judged).items():
+                values[name].update(found)
+    answered = [measure for measure in measures if measure.by_answers]
+    if answered:
+        values.update(_by_answers(run, data, answered))
+    return values
+
+
+def _by_answers(run: Run, data: RetrievalData, measures: Sequence[Measure]) -> PerQuery:
+    """Whether a passage among the first k holds one of the answers, as MKQA and DPR count recall."""
+    from lagotto.evaluation.benchmarks.answers import has_answer
+
+    if not data.answers:
+        raise InvalidInputError(f"{data.name!r} has no `answers` in its queries, which {measures[0].name} needs")
+    deepest = max(measure.cutoff or 0 for measure in measures)
+    values: PerQuery = {measure.name: {} for measure in measures}
+    for row, query in enumerate(run.queries):
+        answers = data.answers.get(query)
+        if answers is None:
+            continue
+        first = math.inf
+        for position, place in enumerate(run.documents[row, :deepest].tolist(), 1):
+            if place >= 0 and has_answer(answers, data.corpus.text(place)):
+                first = position
+                break
+        for measure in measures:
+            values[measure.name][query] = float(first <= (measure.cutoff or 0))
+    return values
+
+
+def score_spread(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> ScoreSpread | None:
+    """How the scores of the first hits lie, relevant ones apart; None where one of the two kinds is missing."""
+    scores: list[float] = []
+    labels: list[float] = []
+    for row, query in enumerate(run.queries):
+        judged = qrels.get(query, {})
+        for number, (document, score) in enumerate(run.hits(row)):
+            if number == _SPREAD_DEPTH:
+                break
+            scores.append(score)
+            labels.append(float(judged.get(document, 0) > 0))
+    values, relevant = np.array(scores), np.array(labels) > 0
+    if not relevant.any() or relevant.all():
+        return None
+    edges = np.histogram_bin_edges(values, bins=_SPREAD_BINS)
+
+    def histogram(part: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Histogram:
+        return Histogram(tuple(edges.tolist()), tuple(np.histogram(part, bins=edges)[0].tolist()))
+
+    f1, threshold = best_f1(values, np.array(labels))
+    return ScoreSpread(histogram(values[relevant]), histogram(values[~relevant]), threshold, f1)

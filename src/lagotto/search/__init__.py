@@ -1,0 +1,1 @@
+"""Floor 5: finding documents: exact search, BM25, fusion."""
