@@ -22,9 +22,9 @@ from lagotto.evaluation.datasets.pairs import PairData
 from lagotto.evaluation.datasets.retrieval import RetrievalData
 from lagotto.evaluation.examples import examples
 from lagotto.evaluation.measures import RETRIEVAL, Measure, parse_measure
-from lagotto.evaluation.output import Output, cell_key
+from lagotto.evaluation.output import Output, cell_key, check_files
 from lagotto.evaluation.pair_tasks import applies, evaluate_pairs
-from lagotto.evaluation.pipeline import RERANK_TOP_K, TOP_K, System, read_pipelines
+from lagotto.evaluation.pipeline import RERANK_TOP_K, TOP_K, DenseLeg, Rerank, System, read_pipelines
 from lagotto.evaluation.progress import Silence, Terminal, Watcher
 from lagotto.evaluation.results import DatasetInfo, Example, Report, Result, SystemInfo
 from lagotto.evaluation.retrieval import evaluate_retrieval
@@ -96,6 +96,8 @@ def evaluate(
         say=watcher.say,
     )
     _check_applicable(systems, sets)
+    if out is not None:
+        check_files([system.name for system in systems], [data.name for data in sets])
     with ExitStack() as stack:
         output = stack.enter_context(Output(Path(out))) if out is not None else None
         folder = cache_dir(chosen.cache_dir) / "vectors"
@@ -174,7 +176,8 @@ class _Evaluation:
         measures = self._measures_of(data)
         if self._output is None:
             return evaluate_retrieval(self._bench, system, data, measures)
-        key = cell_key(system, self._models[system.name], data, [measure.name for measure in measures])
+        names = [measure.name for measure in measures]
+        key = cell_key(system, self._models[system.name], self._bench.options, data, names)
         result = self._output.finished(key, system.name, data)
         if result is None:
             result = evaluate_retrieval(self._bench, system, data, measures)
@@ -191,15 +194,14 @@ class _Evaluation:
     def _mteb(self, system: System, data: MtebTask) -> Result | None:
         from lagotto.evaluation.mteb.run import run_task
 
-        if system.embedder is not None:
-            leg = system.embedder
-            folder = self._output.folder / "mteb" if self._output else None
-            result = run_task(data.name, self._bench.embedder(leg), folder=folder, dimensions=leg.dimensions)
-        elif system.rerank is not None and not system.legs:
-            folder = self._output.folder / "mteb" if self._output else None
-            result = run_task(data.name, self._bench.reranker(system.rerank), folder=folder)
-        else:
+        part = _for_mteb(system)
+        if part is None:
             return None
+        folder = self._output.folder / "mteb" if self._output else None
+        if isinstance(part, DenseLeg):
+            result = run_task(data.name, self._bench.embedder(part), folder=folder, dimensions=part.dimensions)
+        else:
+            result = run_task(data.name, self._bench.reranker(part), folder=folder)
         return replace(result, system=system.name)
 
     def _examples(self) -> dict[str, tuple[Example, ...]]:
@@ -224,6 +226,8 @@ def _systems(
     top_k: int,
     rerank_top_k: int,
 ) -> tuple[System, ...]:
+    if (dimensions or quantization) and not models:
+        raise InvalidInputError("dimensions and quantization are for a model's vectors; name a model too")
     told = read_pipelines(Path(pipeline)) if isinstance(pipeline, str | Path) else tuple(pipeline)
     built: tuple[System, ...] = ()
     if models or rerankers or bm25 or hybrid or not told:
@@ -260,13 +264,22 @@ def _check_applicable(systems: Sequence[System], sets: Sequence[Data]) -> None:
         elif isinstance(data, PairData):
             fits = any(applies(system, data) for system in systems)
         else:
-            fits = any(system.embedder or not system.legs for system in systems)
+            fits = any(_for_mteb(system) is not None for system in systems)
         if not fits:
             names = ", ".join(repr(system.name) for system in systems)
             raise InvalidInputError(
                 f"none of the systems ({names}) can do {data.name!r}; "
                 "retrieval needs something that retrieves, sets of pairs need an embedder"
             )
+
+
+def _for_mteb(system: System) -> DenseLeg | Rerank | None:
+    """What mteb can measure of a system: full vectors of texts written as the card says, or a reranker alone."""
+    leg = system.embedder
+    if leg is None:
+        return None if system.legs else system.rerank
+    told = leg.query_prompt, leg.document_prompt, leg.query_instruction
+    return leg if leg.quantization == "f32" and told == (None, None, None) else None
 
 
 def _info(data: Data) -> DatasetInfo:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +17,16 @@ from lagotto.evaluation.results import Histogram, Lengths, Stage
 from lagotto.evaluation.store import Stored
 from lagotto.evaluation.workbench import Ranked, Workbench
 from lagotto.models.embedder import Embedder
-from lagotto.search.analysis import Analyzer, detect_language
+from lagotto.search.analysis import Analyzer
 from lagotto.search.bm25 import Bm25
 from lagotto.search.exact import NOTHING, top_k
 
-_SAMPLE = 200
-"""Documents by which BM25's language is told."""
 _BINS = 30
 
 
 def retrieve(bench: Workbench, leg: Leg, data: RetrievalData, k: int) -> Ranked:
     """The best k documents of every query, excluded ones left out. Computed once for each leg, data set and k."""
-    key = (leg, data.fingerprint, k)
+    key = (leg, data.fingerprint, data.task, data.language, k)
     if key not in bench.ranked:
         # Whatever is excluded may stand among the best, so as many more are looked for.
         spare = max((len(ids) for ids in data.excluded.values()), default=0)
@@ -148,16 +145,14 @@ def _rescored(
 
 
 def _bm25(bench: Workbench, leg: Bm25Leg, data: RetrievalData, k: int) -> Ranked:
-    language = leg.language
-    if language == "auto":
-        language = data.language or detect_language(islice(data.corpus.texts(), _SAMPLE))
-    index = Bm25(k1=leg.k1, b=leg.b, analyzer=Analyzer(language))
+    index = Bm25(k1=leg.k1, b=leg.b, analyzer=Analyzer(leg.language))
     started = time.perf_counter()
-    with bench.watcher.stage(f"{data.name}: BM25 ({language})", len(data.corpus), "text") as done:
+    with bench.watcher.stage(f"{data.name}: BM25", len(data.corpus), "text") as done:
         index.index(data.corpus.texts(), progress=done)
     built = time.perf_counter()
     scores, places = index.search(list(data.queries.values()), k)
     searched = time.perf_counter()
+    language = index.analyzer.language
     return Ranked(
         scores,
         places,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,13 +27,20 @@ from lagotto.evaluation.results import (
     Stage,
 )
 from lagotto.evaluation.runs import as_arrays, file_name, read_run, write_qrels, write_run
+from lagotto.models.loading import Options
 
 logger = logging.getLogger(__name__)
 
 
-def cell_key(system: System, models: Mapping[str, str], data: RetrievalData, measures: Sequence[str]) -> str:
-    """What decides a cell's figures: pipeline, models' fingerprints, data, measures, version."""
-    said = [system.name, system.describe(), dict(models), data.name, data.fingerprint, list(measures), __version__]
+def cell_key(
+    system: System, models: Mapping[str, str], options: Options, data: RetrievalData, measures: Sequence[str]
+) -> str:
+    """What decides a cell's figures: pipeline, models' fingerprints, lengths, data, measures, version."""
+    said = [
+        [system.name, system.describe(), dict(models), options.max_length, options.truncation],
+        [data.name, data.fingerprint, asdict(data.task), data.language],
+        [list(measures), __version__],
+    ]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=list).encode()).hexdigest()[:32]
 
 
@@ -64,8 +72,7 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lock.release()
-        (self.folder / ".lock").unlink(missing_ok=True)
+        self._lock.release()  # its file stays: were it deleted, two processes could hold locks on two files
 
     def finished(self, key: str, system: str, data: RetrievalData) -> Result | None:
         """A cell of an earlier run with the same key, its ranking included; None without one that is whole."""
@@ -74,20 +81,28 @@ class Output:
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept["key"] != key:
                 return None
-            run = as_arrays(read_run(self.run_path(system, data.name)), tuple(data.queries), tuple(data.corpus.ids))
+            found = self.run_path(system, data.name)
+            if kept["run"] != _digest(found):
+                raise InvalidInputError(f"{found} is not the run it was computed from")
+            scored = read_run(found) if found.stat().st_size else {}  # a system may find nothing at all
+            run = as_arrays(scored, tuple(data.queries), tuple(data.corpus.ids))
             return result_from_dict(kept["result"], run=run)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, InvalidInputError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             logger.warning("%s is damaged (%s) and is computed again", path, error)
             return None
 
     def keep(self, key: str, result: Result, data: RetrievalData) -> None:
-        """Write a cell: first its run, then the figures that vouch for it."""
-        if result.run is not None:
-            write_run(self.run_path(result.system, result.dataset), result.run, result.system)
+        """Write a cell: first its run, then the figures, which vouch for it."""
+        path = self.run_path(result.system, result.dataset)
+        assert result.run is not None  # every system on a retrieval set has one
+        write_run(path, result.run, result.system)
         write_qrels(self.folder / "qrels" / f"{file_name(data.name)}.qrels", data.qrels)
-        write_json(self._result(result.system, result.dataset), {"key": key, "result": result.to_dict()})
+        write_json(
+            self._result(result.system, result.dataset),
+            {"key": key, "run": _digest(path), "result": result.to_dict()},
+        )
 
     def write(self, report: Report) -> None:
         """Write the report's three forms."""
@@ -104,6 +119,21 @@ class Output:
 
     def _result(self, system: str, dataset: str) -> Path:
         return self.folder / "results" / file_name(dataset) / f"{file_name(system)}.json"
+
+
+def check_files(systems: Sequence[str], datasets: Sequence[str]) -> None:
+    """Raise `InvalidInputError` where two systems, or two data sets, would have one file."""
+    for what, names in (("systems", systems), ("data sets", datasets)):
+        files: dict[str, str] = {}
+        for name in names:
+            other = files.setdefault(file_name(name).casefold(), name)
+            if other != name:
+                raise InvalidInputError(f"{what} {other!r} and {name!r} would have the same file; rename one of them")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: object) -> None:

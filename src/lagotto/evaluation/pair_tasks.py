@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lagotto.core.arrays import normalize, shorten
-from lagotto.evaluation.cost import MemoryMeter, resident_bytes
+from lagotto.core.arrays import check_dimensions, normalize, shorten
+from lagotto.core.quantize import Quantizer
+from lagotto.evaluation.cost import MemoryMeter
 from lagotto.evaluation.datasets.pairs import PairData
 from lagotto.evaluation.instructions import Side, Wording, wording
 from lagotto.evaluation.legs import embedding_stage, lengths
@@ -43,10 +44,7 @@ def evaluate_pairs(
     bench: Workbench, system: System, data: PairData, measures: Sequence[Measure]
 ) -> tuple[Result, Mapping[str, Sample]]:
     """One cell of a report, and the samples its figures rest on, by measure. ``measures`` are for reranking only."""
-    before = resident_bytes()
-    if system.embedder is not None:
-        bench.embedder(system.embedder)
-    loaded = resident_bytes()
+    before, loaded = bench.memory(system)
     values: PerQuery = {}
     spread: ScoreSpread | None = None
     with MemoryMeter() as meter:
@@ -102,11 +100,11 @@ def _spread(data: PairData, scores: NDArray[np.float64]) -> ScoreSpread | None:
 def _embed_pairs(
     bench: Workbench, leg: DenseLeg, data: PairData
 ) -> tuple[Vectors, Vectors, tuple[Stage, ...], tuple[Lengths, ...]]:
-    embedder = bench.embedder(leg)
+    embedder = _embedder(bench, leg)
     chosen = _wording(leg, embedder, data, "text")
     with bench.watcher.stage(f"{data.name}: embedding pairs", 2 * len(data), "text") as done:
         stored = bench.store.embed(embedder, (*data.left, *data.right), chosen, done)
-    vectors = _unit(leg, embedder, stored)
+    vectors = _kept(leg, _unit(leg, embedder, stored))
     stages = (embedding_stage("embed", leg.model, stored),)
     seen = (lengths(f"texts, {leg.model}", embedder.max_length, stored),)
     return vectors[: len(data)], vectors[len(data) :], stages, seen
@@ -121,9 +119,25 @@ def _wording(leg: DenseLeg, embedder: Embedder, data: PairData, side: Side) -> W
     return wording(embedder.card, data.task, side)
 
 
+def _embedder(bench: Workbench, leg: DenseLeg) -> Embedder:
+    """The embedder of a leg, which has the dimensions that the leg asks for."""
+    embedder = bench.embedder(leg)
+    if leg.dimensions is not None:
+        check_dimensions(leg.dimensions, embedder.dimension)
+    return embedder
+
+
 def _unit(leg: DenseLeg, embedder: Embedder, stored: Stored) -> Vectors:
     vectors = shorten(stored.values(), leg.dimensions)
     return normalize(vectors) if embedder.card.normalize else vectors
+
+
+def _kept(leg: DenseLeg, vectors: Vectors) -> Vectors:
+    """What an index that is quantised as the leg says knows of vectors; all, where full ones have the last word."""
+    if leg.quantization == "f32" or leg.rescore:
+        return vectors
+    quantizer = Quantizer.fit(leg.quantization, vectors)
+    return quantizer.decode(quantizer.encode(vectors), vectors.shape[1])
 
 
 def _translations(left: Vectors, right: Vectors) -> dict[str, float]:
@@ -177,7 +191,7 @@ def _by_vectors(
 ) -> tuple[NDArray[np.float32], tuple[Stage, ...], tuple[Lengths, ...]]:
     leg = system.embedder
     assert leg is not None  # `applies` says so
-    embedder = bench.embedder(leg)
+    embedder = _embedder(bench, leg)
     texts = [text for item in data.candidates for text in (*item.positive, *item.negative)]
     with bench.watcher.stage(f"{data.name}: embedding", len(texts) + len(data), "text") as done:
         documents = bench.store.embed(embedder, texts, _wording(leg, embedder, data, "document"), done)
@@ -187,7 +201,7 @@ def _by_vectors(
     started = time.perf_counter()
     counts = [len(item.positive) + len(item.negative) for item in data.candidates]
     rows = np.repeat(_unit(leg, embedder, queries), counts, axis=0)
-    scores = np.einsum("ij,ij->i", rows, _unit(leg, embedder, documents))
+    scores = np.einsum("ij,ij->i", rows, _kept(leg, _unit(leg, embedder, documents)))
     stages = (
         embedding_stage("index", leg.model, documents),
         embedding_stage("embed queries", leg.model, queries),

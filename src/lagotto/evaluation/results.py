@@ -237,6 +237,8 @@ class DatasetInfo:
     judgements: int
     fingerprint: str
     """Hex digits over texts, queries and judgements."""
+    language: str = ""
+    """ISO code of its queries, where it is known."""
     source: str = ""
     """Folder or benchmark it came from."""
     group: str | None = None

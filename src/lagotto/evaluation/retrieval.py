@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from lagotto.core.errors import InvalidInputError
-from lagotto.evaluation.cost import MemoryMeter, resident_bytes
+from lagotto.evaluation.cost import MemoryMeter
 from lagotto.evaluation.datasets.retrieval import RetrievalData
 from lagotto.evaluation.legs import retrieve
 from lagotto.evaluation.measures import Measure, PerQuery, per_query
@@ -30,13 +30,13 @@ def evaluate_retrieval(bench: Workbench, system: System, data: RetrievalData, me
     """One cell of a report. Raises what models, legs and measures raise."""
     if not system.legs:
         raise InvalidInputError(f"system {system.name!r} only reranks; on {data.name!r} it needs a leg that retrieves")
-    before = resident_bytes()
-    bench.fingerprints(system)  # opens the models
-    loaded = resident_bytes()
+    before, loaded = bench.memory(system)
     with MemoryMeter() as meter:
         ranked = rank(bench, system, data)
     run = Run(tuple(data.queries), ranked.places.astype(np.int32), ranked.scores, data.corpus.ids)
     values = measure_run(run, data, measures)
+    # Behind the last one that was reranked, scores only keep the order.
+    depth = _SPREAD_DEPTH if system.rerank is None else min(_SPREAD_DEPTH, system.rerank.top_k)
     return Result(
         system=system.name,
         dataset=data.name,
@@ -44,7 +44,7 @@ def evaluate_retrieval(bench: Workbench, system: System, data: RetrievalData, me
         per_query=values,
         cost=Cost(ranked.stages, ranked.vector_bytes, before, loaded, meter.peak),
         lengths=ranked.lengths,
-        scores=score_spread(run, data.qrels),
+        scores=score_spread(run, data.qrels, depth),
         warnings=ranked.warnings,
         run=run,
     )
@@ -167,14 +167,14 @@ def _by_answers(run: Run, data: RetrievalData, measures: Sequence[Measure]) -> P
     return values
 
 
-def score_spread(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> ScoreSpread | None:
-    """How the scores of the first hits lie, relevant ones apart; None where one of the two kinds is missing."""
+def score_spread(run: Run, qrels: Mapping[str, Mapping[str, int]], depth: int = _SPREAD_DEPTH) -> ScoreSpread | None:
+    """How the scores of the first ``depth`` hits lie, relevant ones apart; None where one of the kinds is missing."""
     scores: list[float] = []
     labels: list[float] = []
     for row, query in enumerate(run.queries):
         judged = qrels.get(query, {})
         for number, (document, score) in enumerate(run.hits(row)):
-            if number == _SPREAD_DEPTH:
+            if number == depth:
                 break
             scores.append(score)
             labels.append(float(judged.get(document, 0) > 0))

@@ -73,12 +73,12 @@ class Workbench:
         """Resident bytes without a system's models, and with them. Opens what is not open."""
         self.fingerprints(system)
         loaded = resident_bytes()
-        return loaded - sum(self._bytes[_key(part)] for part in _parts(system)), loaded
+        return loaded - sum(self._bytes[key] for key in _keys(system)), loaded
 
     def keep_only(self, systems: Iterable[System]) -> None:
         """Close the models, and drop the rankings, that none of these systems uses, so that their memory returns."""
         systems = list(systems)
-        needed = {_key(part) for system in systems for part in _parts(system)}
+        needed = {key for system in systems for key in _keys(system)}
         for key in [key for key in self._open if key not in needed]:
             self._open.pop(key).close()
         legs = {leg for system in systems for leg in system.legs}
@@ -88,9 +88,7 @@ class Workbench:
         """Close every model."""
         self.keep_only(())
 
-    def _opened(
-        self, key: DenseLeg | Rerank, open_model: Callable[[], Embedder | Reranker]
-    ) -> Embedder | Reranker:
+    def _opened(self, key: DenseLeg | Rerank, open_model: Callable[[], Embedder | Reranker]) -> Embedder | Reranker:
         if key not in self._open:
             self.watcher.say(f"opening {key.model}")
             before = resident_bytes()
@@ -103,10 +101,10 @@ class Workbench:
         return replace(self.options, **said)
 
 
-def _parts(system: System) -> set[DenseLeg | Rerank]:
-    """What a system needs a model for."""
-    dense = {leg for leg in system.legs if isinstance(leg, DenseLeg)}
-    return dense if system.rerank is None else {*dense, system.rerank}
+def _keys(system: System) -> set[DenseLeg | Rerank]:
+    """The models of a system, as they are opened."""
+    keys = {_key(leg) for leg in system.legs if isinstance(leg, DenseLeg)}
+    return keys if system.rerank is None else {*keys, _key(system.rerank)}
 
 
 def _key(part: DenseLeg | Rerank) -> DenseLeg | Rerank:

@@ -6,13 +6,11 @@ It downloads from the publishers, checks what it got, and keeps it in ``$IR_DATA
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from lagotto.core.errors import MissingDependencyError
 from lagotto.evaluation.benchmarks.registry import Benchmark
 from lagotto.evaluation.benchmarks.sources import Document, Judgement, Query, Source, UnreachableError
-
-_T = TypeVar("_T")
 
 
 def open_ir_datasets(benchmark: Benchmark, offline: bool) -> Source:
@@ -21,9 +19,11 @@ def open_ir_datasets(benchmark: Benchmark, offline: bool) -> Source:
     dataset, origin = load_dataset(name, offline)
     return Source(
         origin=origin,
-        documents=lambda: fetched(name, dataset.docs_iter, _document),
-        queries=lambda: fetched(name, dataset.queries_iter, lambda query: Query(query.query_id, query.text)),
-        judgements=lambda: fetched(name, dataset.qrels_iter, lambda qrel: Judgement(*qrel[:3])),
+        documents=lambda: map(_document, fetched(name, dataset.docs_iter)),
+        queries=lambda: (Query(query.query_id, query.text) for query in fetched(name, dataset.queries_iter)),
+        judgements=lambda: (
+            Judgement(qrel.query_id, qrel.doc_id, qrel.relevance) for qrel in fetched(name, dataset.qrels_iter)
+        ),
     )
 
 
@@ -52,11 +52,10 @@ def load_dataset(name: str, offline: bool) -> tuple[Any, str]:
         ) from None
 
 
-def fetched(name: str, records: Callable[[], Iterable[Any]], convert: Callable[[Any], _T]) -> Iterator[_T]:
-    """Records of a data set, converted. Raises `UnreachableError` for whatever keeps ir_datasets from giving them."""
+def fetched(name: str, records: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    """Records of a data set. Raises `UnreachableError` for whatever keeps ir_datasets from giving them."""
     try:
-        for record in records():
-            yield convert(record)
+        yield from records()
     except Exception as error:  # requests' errors, bare RuntimeErrors, OSError, ValueError and ir_datasets' own
         text = str(error).strip().splitlines()
         raise UnreachableError(

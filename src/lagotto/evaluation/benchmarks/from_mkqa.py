@@ -45,7 +45,7 @@ def open_mkqa(benchmark: Benchmark, offline: bool) -> Source:
 
     return Source(
         origin=f"{archive.origin} and {origin}",
-        documents=lambda: fetched(name, dataset.docs_iter, passage),
+        documents=lambda: map(passage, fetched(name, dataset.docs_iter)),
         queries=lambda: _questions(archive.files[0], benchmark.arguments["questions"]),
         judgements=lambda: (),
     )

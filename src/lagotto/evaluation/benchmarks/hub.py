@@ -46,7 +46,7 @@ def fetch(repository: str, patterns: Sequence[str], offline: bool) -> Snapshot:
         raise unreachable("its repository is gated: accept its terms in a browser and set HF_TOKEN") from None
     except errors.RepositoryNotFoundError:
         raise unreachable("its repository is not there, or is private and needs HF_TOKEN") from None
-    except (errors.LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # huggingface_hub's errors, and those of its HTTP client, which changes with its version
         raise unreachable(_offline() if offline else f"the hub could not be reached ({_short(error)})") from error
     files = [(pattern, sorted(Path(found).glob(pattern))) for pattern in patterns]
     if absent := [pattern for pattern, matches in files if not matches]:
@@ -60,7 +60,7 @@ def fetch_split(repository: str, config: str, split: str, offline: bool) -> Snap
 
     readme = fetch(repository, ["README.md"], offline).files[0]
     configs = (metadata_load(readme) or {}).get("configs", ())
-    declared = [item for entry in configs if entry.get("config_name") == config for item in entry["data_files"]]
+    declared = [item for entry in configs if entry.get("config_name") == config for item in entry.get("data_files", ())]
     paths = next((item["path"] for item in declared if item["split"] == split), None)
     if paths is None:
         raise InvalidInputError(

@@ -15,7 +15,7 @@ from lagotto.evaluation.datasets.retrieval import is_retrieval_folder
 
 STORE_VARIABLE = "LAGOTTO_BENCHMARKS"
 """Names a folder of exported benchmarks, which is looked at first."""
-PULL = "lagotto benchmarks pull"
+FETCH = "lagotto eval benchmarks --fetch"
 """The command that prepares a benchmark where there is a connection."""
 
 
@@ -76,6 +76,6 @@ def _missing(benchmark: Benchmark, places: Sequence[Path], error: UnreachableErr
     return (
         f"benchmark {benchmark.name} is not on this machine, and {error.reason}. Looked in "
         f"{' and '.join(map(str, places))}{kept}. It comes from {error.source}. Where there is a connection, run "
-        f"`{PULL} {benchmark.name}` and copy the folder it names to {places[-1]} here, or to {benchmark.name} in the "
+        f"`{FETCH} {benchmark.name}` and copy the folder it names to {places[-1]} here, or to {benchmark.name} in the "
         f"folder that ${STORE_VARIABLE} names"
     )

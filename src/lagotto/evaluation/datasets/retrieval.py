@@ -51,6 +51,7 @@ class RetrievalData:
     """Query id -> strings, one of which a good passage contains; judged by text where there are no qrels."""
     task: TaskHint = field(default_factory=lambda: TaskHint(type="Retrieval"))
     language: str = ""
+    """ISO code of the queries, where it is known."""
     group: str | None = None
     measures: tuple[str, ...] = ()
     """Measures this benchmark is reported by; the evaluation's own where it has none."""
@@ -78,6 +79,7 @@ class RetrievalData:
             queries=len(self.queries),
             judgements=sum(len(judged) for judged in self.qrels.values()),
             fingerprint=self.fingerprint,
+            language=self.language,
             source=self.source,
             group=self.group,
             warnings=self.warnings,

@@ -47,7 +47,7 @@ class Point:
     place: int
     """The system's place in the report, which gives its colour and marker."""
     cost: float
-    """0 for a cost the system does not have: it is drawn as a line across."""
+    """0 for a system that takes none: it is drawn as a line across."""
     quality: float
     interval: Estimate | None = None
 
@@ -72,7 +72,7 @@ def _short_size(number: float) -> str:
 
 QUERIES = Axis(words("chart.queries"), _plain)
 INDEX = Axis(words("chart.index"), _plain)
-VECTORS = Axis(words("chart.vectors"), _short_size)
+BYTES = Axis(words("chart.bytes"), _short_size)
 
 
 def quality_cost(points: Sequence[Point], axis: Axis, measure: str, *, prefix: str) -> str:

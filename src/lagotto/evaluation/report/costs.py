@@ -23,10 +23,10 @@ class CostRow:
     """Most bytes on top of that while working."""
     memory_peak: int
     """Most bytes of the process in all."""
-    vector_bytes: float
-    """Bytes of one document's vectors, on average."""
+    document_bytes: float
+    """Bytes a document takes in the index, on average."""
     corpus_bytes: int
-    """Bytes of all documents' vectors."""
+    """Bytes all documents take."""
     cached: int
     """Items that came from the cache."""
     items: int
@@ -38,7 +38,7 @@ def cost_of(report: Report, results: Sequence[Result]) -> CostRow:
     costs = [result.cost for result in results]
     index_seconds = sum(cost.index_seconds for cost in costs)
     indexed = sum(sizes[result.dataset] for result in results if result.cost.index_seconds)
-    with_vectors = sum(sizes[result.dataset] for result in results if result.cost.vector_bytes)
+    in_index = sum(sizes[result.dataset] for result in results if result.cost.vector_bytes)
     corpus_bytes = sum(result.cost.vector_bytes * sizes[result.dataset] for result in results)
     stages = [stage for cost in costs for stage in cost.stages]
     return CostRow(
@@ -48,7 +48,7 @@ def cost_of(report: Report, results: Sequence[Result]) -> CostRow:
         memory_models=max((cost.memory_loaded - cost.memory_before for cost in costs if cost.memory_loaded), default=0),
         memory_working=max((cost.memory_peak - cost.memory_loaded for cost in costs if cost.memory_peak), default=0),
         memory_peak=max((cost.memory_peak for cost in costs), default=0),
-        vector_bytes=corpus_bytes / with_vectors if with_vectors else 0.0,
+        document_bytes=corpus_bytes / in_index if in_index else 0.0,
         corpus_bytes=corpus_bytes,
         cached=sum(stage.cached for stage in stages),
         items=sum(stage.items for stage in stages),

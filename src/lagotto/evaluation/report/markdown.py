@@ -13,6 +13,7 @@ from lagotto.evaluation.report.rows import (
     cost_cells,
     lead,
     length_cells,
+    lengths_of,
     lengths_on,
     measured,
     pipeline,
@@ -110,9 +111,11 @@ def _cell(cell: Cell | None) -> str:
 
 
 def _comparisons(report: Report) -> Iterator[str]:
+    if len(report.systems) < 2:
+        return
     yield _title("comparisons")
     if not report.comparisons:
-        yield WORDS["no.comparisons" if len(report.systems) < 2 else "not.compared"].en
+        yield WORDS["not.compared"].en
         return
     for measure, items in by_measure(report):
         yield f"### {line(measure)}"
@@ -140,11 +143,13 @@ def _costs(report: Report) -> Iterator[str]:
     yield _title("costs")
     numbers = ("index", "documents.rate", "queries.rate", "memory.models", "memory.working", "memory.peak")
     rows = [[line(r.dataset), line(r.system), *cost_cells(report, r)] for r in results]
-    yield _table(_heads("dataset", "system", *numbers, "vector", "vectors", "cached"), rows, 2)
+    yield _table(_heads("dataset", "system", *numbers, "bytes", "bytes.all", "cached"), rows, 2)
     yield WORDS["costs.note"].en
     yield f"### {WORDS['stages'].en}"
+    found = stage_rows(results)
+    stages = [[line(r.dataset), line(r.system), line(stage.en), *numbers] for r, stage, numbers in found]
     keys = ("dataset", "system", "stage", "seconds", "items", "items.rate", "tokens", "tokens.rate", "cached")
-    yield _table(_heads(*keys), [[line(cell) for cell in row] for row in stage_rows(results)], 3)
+    yield _table(_heads(*keys), stages, 3)
 
 
 def _examples(report: Report) -> Iterator[str]:
@@ -182,7 +187,7 @@ def _distributions(report: Report) -> Iterator[str]:
         yield "## Best thresholds"
         yield _table([*_heads("dataset", "system"), "Threshold", "F1"], thresholds, 2)
     rows = [
-        [line(dataset.name), line(item.what), *length_cells(item)]
+        [line(dataset.name), line(lengths_of(item).en), *length_cells(item)]
         for dataset in report.datasets
         for item in lengths_on(report, dataset.name)
     ]

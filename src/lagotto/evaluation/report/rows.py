@@ -15,11 +15,12 @@ from lagotto.evaluation.results import Comparison, Lengths, Report, Result
 
 def lead(report: Report) -> Words:
     """What was compared on what, in a sentence."""
-    names = [system.name for system in report.systems]
+    names, count = [system.name for system in report.systems], len(report.datasets)
+    datasets = words("lead.dataset") if count == 1 else words("lead.datasets", n=count)
     if len(names) == 1:
-        return words("lead.one", system=names[0], datasets=len(report.datasets))
+        return words("lead.one", system=names[0], datasets=datasets)
     baseline = names[0] if names else notation.NOTHING
-    return words("lead.many", systems=len(names), datasets=len(report.datasets), baseline=baseline)
+    return words("lead.many", systems=len(names), datasets=datasets, baseline=baseline)
 
 
 def warnings(report: Report) -> list[tuple[Words, str]]:
@@ -54,10 +55,11 @@ def by_measure(report: Report) -> list[tuple[str, list[Comparison]]]:
 
 
 def compared_on(report: Report, item: Comparison) -> Words:
-    """The data set or group, or the kind whose mean was compared."""
-    kinds = {mean_name(dataset.kind): dataset.kind for dataset in report.datasets}
-    if item.dataset in kinds:
-        return words("row.mean.kind", kind=words_or("kind", kinds[item.dataset]))
+    """The data set, or how many the mean is of."""
+    names = [dataset.name for dataset in report.datasets]
+    means = {mean_name(over): over for over in range(2, len(names) + 1)}
+    if item.dataset in means and item.dataset not in names:
+        return words("compared.mean", n=means[item.dataset])
     return Words(item.dataset, item.dataset)
 
 
@@ -77,20 +79,17 @@ def cost_cells(report: Report, result: Result) -> tuple[str, ...]:
         notation.size(cost.memory_models),
         notation.size(cost.memory_working),
         notation.size(cost.memory_peak),
-        notation.size(cost.vector_bytes),
+        notation.size(cost.document_bytes),
         notation.size(cost.corpus_bytes),
         f"{cost.cached / cost.items:.0%}" if cost.items else notation.NOTHING,
     )
 
 
-def stage_rows(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
-    """Data set, system and stage, and the stage's numbers."""
+def stage_rows(results: Sequence[Result]) -> Iterator[tuple[Result, Words, tuple[str, ...]]]:
+    """Result, stage, and the stage's numbers."""
     for result in results:
         for stage in result.cost.stages:
-            yield (
-                result.dataset,
-                result.system,
-                stage.name,
+            numbers = (
                 notation.duration(stage.seconds),
                 notation.count(stage.items),
                 notation.rate(stage.items_per_second),
@@ -98,12 +97,25 @@ def stage_rows(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
                 notation.rate(stage.tokens_per_second),
                 notation.count(stage.cached),
             )
+            yield result, _begun("stage", stage.name, ": "), numbers
 
 
 def lengths_on(report: Report, dataset: str) -> list[Lengths]:
     """The lengths on a data set; those of a model that several systems use are there once."""
     found = (item for result in report.results if result.dataset == dataset for item in result.lengths)
     return list(dict.fromkeys(found))
+
+
+def lengths_of(item: Lengths) -> Words:
+    """Which texts, of which model."""
+    return _begun("texts", item.what, ", ")
+
+
+def _begun(family: str, text: str, mark: str) -> Words:
+    """A text of which only what stands before the mark is a word of ours; the rest is a name."""
+    first, found, rest = text.partition(mark)
+    begun = words_or(family, first)
+    return Words(begun.en + found + rest, begun.zh + found + rest)
 
 
 def length_cells(item: Lengths) -> tuple[str, ...]:

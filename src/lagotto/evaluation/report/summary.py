@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lagotto.evaluation.results import Comparison, DatasetInfo, Estimate, Kind, Report, Result
@@ -19,7 +19,7 @@ class Cell:
 
     value: float
     estimate: Estimate | None
-    """With its interval; None for a mean over data sets."""
+    """With its interval; None for a value without one: a mean over data sets, a score that mteb computed."""
     best: bool
     """No system of the row has a higher one, and some system has a lower one."""
     change: Literal["better", "worse", ""]
@@ -56,9 +56,9 @@ def primary(report: Report, dataset: str) -> str | None:
     return next(found, None)
 
 
-def mean_name(kind: Kind) -> str:
-    """What `Comparison.dataset` holds for the mean over every data set of a kind. A group's mean has its name."""
-    return f"mean of {kind}"
+def mean_name(over: int) -> str:
+    """What `Comparison.dataset` holds for the mean over several data sets, where a group counts as one."""
+    return f"mean of {over} data sets"
 
 
 def score_rows(report: Report, measure: str | None = None) -> tuple[Row, ...]:
@@ -91,8 +91,14 @@ def headline_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def find_comparison(report: Report, row: Row, system: str) -> Comparison | None:
-    """The comparison of a system with the baseline on a row."""
-    name = mean_name(row.kind) if row.level == "mean" else row.name
+    """The comparison of a system with the baseline on a row; there is none on a group.
+
+    The comparison of means is over all data sets that have the measure, of whatever kind. It is of the row where the
+    numbers of data sets agree: a system with a mean was measured on all of the row, so there can't be others then.
+    """
+    if row.level == "group":
+        return None
+    name = mean_name(row.over) if row.level == "mean" else row.name
     for item in report.comparisons:
         if (item.dataset, item.measure, item.system) == (name, row.measure, system):
             return item
@@ -109,16 +115,19 @@ def _block(report: Report, kind: Kind, measure: str, datasets: Sequence[DatasetI
     """The rows of one kind and measure: data sets and groups as they come, then the mean of all."""
     units: list[Sequence[float | None]] = []
     for members in _units(datasets):
+        level: Level = "member" if len(members) > 1 else "dataset"
         names = tuple(member.name for member in members)
-        rows = [_dataset_row(report, kind, measure, name, grouped=len(members) > 1) for name in names]
-        values = [[None if cell is None else cell.value for cell in row.cells] for row in rows]
+        estimates = [_estimates(report, name, measure) for name in names]
+        values = [[None if item is None else item.value for item in row] for row in estimates]
         if len(members) > 1:
-            yield _mean_row(report, str(members[0].group), "group", kind, measure, names, values)
-        yield from rows
+            group = Row(str(members[0].group), "group", kind, measure, names, len(names), ())
+            yield _filled(report, group, _means(values))
+        for name, known, found in zip(names, values, estimates, strict=True):
+            yield _filled(report, Row(name, level, kind, measure, (name,), 1, ()), known, found)
         units.append(_means(values))
     if len(units) > 1:
         everything = tuple(dataset.name for dataset in datasets)
-        yield _mean_row(report, kind, "mean", kind, measure, everything, units)
+        yield _filled(report, Row(kind, "mean", kind, measure, everything, len(units), ()), _means(units))
 
 
 def _units(datasets: Sequence[DatasetInfo]) -> list[list[DatasetInfo]]:
@@ -128,33 +137,6 @@ def _units(datasets: Sequence[DatasetInfo]) -> list[list[DatasetInfo]]:
         key = (True, dataset.name) if dataset.group is None else (False, dataset.group)
         units.setdefault(key, []).append(dataset)
     return list(units.values())
-
-
-def _dataset_row(report: Report, kind: Kind, measure: str, name: str, *, grouped: bool) -> Row:
-    estimates = _estimates(report, name, measure)
-    return Row(
-        name=name,
-        level="member" if grouped else "dataset",
-        kind=kind,
-        measure=measure,
-        datasets=(name,),
-        over=1,
-        cells=_cells(report, name, measure, [None if item is None else item.value for item in estimates], estimates),
-    )
-
-
-def _mean_row(
-    report: Report,
-    name: str,
-    level: Level,
-    kind: Kind,
-    measure: str,
-    datasets: tuple[str, ...],
-    values: Sequence[Sequence[float | None]],
-) -> Row:
-    compared = mean_name(kind) if level == "mean" else name
-    cells = _cells(report, compared, measure, _means(values), [None] * len(report.systems))
-    return Row(name, level, kind, measure, datasets, len(values), cells)
 
 
 def _means(values: Sequence[Sequence[float | None]]) -> list[float | None]:
@@ -168,21 +150,23 @@ def _estimates(report: Report, dataset: str, measure: str) -> list[Estimate | No
     return [found.get(system.name) for system in report.systems]
 
 
-def _cells(
-    report: Report,
-    name: str,
-    measure: str,
-    values: Sequence[float | None],
-    estimates: Sequence[Estimate | None],
-) -> tuple[Cell | None, ...]:
-    changes = {
-        item.system: "better" if item.difference.value > 0 else "worse"
-        for item in report.comparisons
-        if item.significant and (item.dataset, item.measure) == (name, measure)
-    }
+def _filled(report: Report, row: Row, values: Sequence[float | None], estimates: Sequence[Estimate | None] = ()) -> Row:
+    """The row with its cells."""
     known = [number for number in values if number is not None and not math.isnan(number)]
     top = max(known) if len(set(known)) > 1 else None
-    return tuple(
-        None if number is None else Cell(number, estimate, number == top, changes.get(system.name, ""))  # type: ignore[arg-type]
-        for system, number, estimate in zip(report.systems, values, estimates, strict=True)
-    )
+    cells: list[Cell | None] = []
+    for place, (system, number) in enumerate(zip(report.systems, values, strict=True)):
+        if number is None:
+            cells.append(None)
+            continue
+        estimate = estimates[place] if estimates else None
+        if estimate is not None and estimate.low == estimate.high:
+            estimate = None
+        cells.append(Cell(number, estimate, number == top, _change(find_comparison(report, row, system.name))))
+    return replace(row, cells=tuple(cells))
+
+
+def _change(item: Comparison | None) -> Literal["better", "worse", ""]:
+    if item is None or not item.significant:
+        return ""
+    return "better" if item.difference.value > 0 else "worse"

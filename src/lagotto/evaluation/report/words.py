@@ -32,25 +32,23 @@ def words_or(prefix: str, name: str) -> Words:
 WORDS: Mapping[str, Words] = {
     # The head of the page.
     "title": Words("Retrieval evaluation", "检索评测"),
-    "lead.one": Words("{system} on {datasets} data sets.", "{system}，共 {datasets} 个数据集。"),
+    "lead.one": Words("{system} on {datasets}.", "{system}，{datasets}。"),
     "lead.many": Words(
-        "{systems} systems on {datasets} data sets. The baseline is {baseline}.",
-        "{systems} 个系统，{datasets} 个数据集。基线系统为 {baseline}。",
+        "{systems} systems on {datasets}. The baseline is {baseline}.",
+        "{systems} 个系统，{datasets}。基线系统为 {baseline}。",
     ),
+    "lead.dataset": Words("one data set", "一个数据集"),
+    "lead.datasets": Words("{n} data sets", "{n} 个数据集"),
     "skip": Words("Skip to the results", "跳到结果"),
     "language": Words("Language", "语言"),
     "contents": Words("Contents", "目录"),
-    "env.date": Words("Date", "日期"),
     "env.lagotto": Words("Lagotto", "Lagotto"),
-    "env.version": Words("Lagotto", "Lagotto"),
     "env.python": Words("Python", "Python"),
-    "env.openvino": Words("OpenVINO", "OpenVINO"),
-    "env.platform": Words("System", "操作系统"),
-    "env.processor": Words("Processor", "处理器"),
+    "env.system": Words("Operating system", "操作系统"),
     "env.cpu": Words("Processor", "处理器"),
     "env.threads": Words("Threads", "线程数"),
-    "env.memory": Words("Memory", "内存"),
     "env.precision": Words("Precision", "精度"),
+    "env.date": Words("Date", "日期"),
     "warnings": Words("Warnings ({n})", "警告（{n}）"),
     "warning.result": Words("{system} on {dataset}", "{system}（{dataset}）"),
     # Kinds.
@@ -69,7 +67,7 @@ WORDS: Mapping[str, Words] = {
     "key.baseline": Words("the baseline", "基线系统"),
     "key.against": Words("{difference} against the baseline ({value})", "与基线（{value}）相差 {difference}"),
     "key.tests": Words(
-        "Significantly better on {better} and worse on {worse} of {n} data sets",
+        "Data sets: {better} of {n} significantly better, {worse} worse",
         "{n} 个数据集中，{better} 个显著更好，{worse} 个显著更差",
     ),
     # Tables of measures.
@@ -105,6 +103,20 @@ WORDS: Mapping[str, Words] = {
     "measure.mrr": Words("1 / rank of the first relevant document, averaged", "首篇相关文档排名的倒数的平均值"),
     "measure.recall": Words("share of the relevant documents that were found", "相关文档中被找到的比例"),
     "measure.precision": Words("share of the hits that are relevant", "命中文档中相关文档的比例"),
+    "measure.capped_recall": Words(
+        "share of the relevant documents that could be found at the cutoff",
+        "在截断位置内可能找到的相关文档中被找到的比例",
+    ),
+    "measure.answer_recall": Words(
+        "share of the queries with a hit that contains an answer", "命中文档中含有答案的查询所占比例"
+    ),
+    "measure.rprec": Words(
+        "precision at as many hits as there are relevant documents", "命中数等于相关文档数时的准确率"
+    ),
+    "measure.bpref": Words(
+        "how rarely documents judged not relevant stand before relevant ones",
+        "判为不相关的文档排在相关文档之前的情况有多罕见",
+    ),
     "measure.success": Words("share of the queries with a relevant hit", "至少命中一篇相关文档的查询所占比例"),
     "measure.spearman": Words(
         "agreement of the order by similarity with the order by people's scores",
@@ -113,6 +125,9 @@ WORDS: Mapping[str, Words] = {
     "measure.pearson": Words("linear agreement with people's scores", "与人工评分的线性相关程度"),
     "measure.ap": Words("area under the curve of precision over recall", "准确率—召回率曲线下的面积"),
     "measure.f1": Words("balance of precision and recall", "准确率与召回率的调和平均"),
+    "measure.best_f1": Words(
+        "balance of precision and recall at the best threshold", "最佳阈值下准确率与召回率的调和平均"
+    ),
     "measure.accuracy": Words("share of right answers", "判断正确的比例"),
     # Comparisons.
     "comparisons": Words("Comparisons with the baseline", "与基线系统的比较"),
@@ -128,20 +143,19 @@ WORDS: Mapping[str, Words] = {
     "column.wins": Words("Wins", "胜"),
     "column.ties": Words("Ties", "平"),
     "column.losses": Words("Losses", "负"),
-    "row.mean.kind": Words("Mean: {kind}", "平均：{kind}"),
-    "no.comparisons": Words("There is nothing to compare with: one system only.", "只有一个系统，没有可比较的对象。"),
+    "compared.mean": Words("Mean of {n} data sets", "{n} 个数据集的平均"),
     "not.compared": Words("No comparisons were made.", "未进行比较。"),
     # Costs.
     "cost": Words("Quality against cost", "效果与成本"),
     "cost.note": Words(
-        "Up is better. Bars are 95 % intervals. A dashed line is a system without vectors. Costs of a mean are over "
-        "all its data sets together.",
-        "越靠上越好。误差线为 95% 置信区间。虚线表示没有向量的系统。平均行的成本为其全部数据集合计。",
+        "Up is better. Bars are 95 % intervals. A dashed line is a system that takes none of the cost. Costs of a mean "
+        "are over all its data sets together.",
+        "越靠上越好。误差线为 95% 置信区间。虚线表示没有该项成本的系统。平均行的成本为其全部数据集合计。",
     ),
     "no.cost": Words("No costs were measured.", "没有测量成本。"),
     "chart.queries": Words("queries per second (right is better)", "每秒查询数（越靠右越好）"),
     "chart.index": Words("seconds to index (left is better)", "建索引秒数（越靠左越好）"),
-    "chart.vectors": Words("vector bytes per document (left is better)", "每篇文档的向量字节数（越靠左越好）"),
+    "chart.bytes": Words("index size per document (left is better)", "每篇文档的索引大小（越靠左越好）"),
     "costs": Words("Costs", "成本"),
     "costs.note": Words(
         "Parts that came from the cache count with the seconds they took when they were computed. "
@@ -154,10 +168,17 @@ WORDS: Mapping[str, Words] = {
     "column.memory.models": Words("Memory: models", "内存：模型"),
     "column.memory.working": Words("Memory: above the models", "内存：模型之外"),
     "column.memory.peak": Words("Memory: peak", "内存：峰值"),
-    "column.vector": Words("Vectors per document", "每篇文档的向量"),
-    "column.vectors": Words("Vectors in all", "向量合计"),
+    "column.bytes": Words("Index size per document", "每篇文档的索引大小"),
+    "column.bytes.all": Words("Index size in all", "索引总大小"),
     "column.cached": Words("From the cache", "来自缓存"),
     "stages": Words("Stages", "各阶段"),
+    "stage.index": Words("index", "建索引"),
+    "stage.embed": Words("embed", "编码文本"),
+    "stage.embed queries": Words("embed queries", "编码查询"),
+    "stage.search": Words("search", "检索"),
+    "stage.fuse": Words("fuse", "融合"),
+    "stage.rerank": Words("rerank", "重排序"),
+    "stage.evaluate": Words("evaluate", "评测"),
     "column.stage": Words("Stage", "阶段"),
     "column.seconds": Words("Time", "用时"),
     "column.items": Words("Items", "条数"),
@@ -209,6 +230,9 @@ WORDS: Mapping[str, Words] = {
     "chart.tokens": Words("tokens", "词元数"),
     "chart.texts": Words("texts", "文本数"),
     "chart.limit": Words("limit", "上限"),
+    "texts.documents": Words("documents", "文档"),
+    "texts.queries": Words("queries", "查询"),
+    "texts.texts": Words("texts", "文本"),
     "column.what": Words("Texts", "文本"),
     "column.texts": Words("Count", "数量"),
     "column.mean": Words("Mean", "平均"),

@@ -31,11 +31,11 @@ _HALF = 60
 
 
 def comparisons(report: Report) -> Html:
-    """A table for each measure; the first is open, and the page's script makes a chooser of them."""
+    """A table for each measure; nothing for a system alone."""
+    if len(report.systems) < 2:
+        return Html("")
     if not report.comparisons:
-        return section(
-            "comparisons", element("p", say("no.comparisons" if len(report.systems) < 2 else "not.compared"))
-        )
+        return section("comparisons", element("p", say("not.compared")))
     tables = [(Words(measure, measure), _table(report, chosen)) for measure, chosen in by_measure(report)]
     return section("comparisons", note("comparisons.note"), choices("compared", tables))
 

@@ -54,11 +54,13 @@ def _figures(report: Report, row: Row, prefix: str) -> Iterator[Html]:
         (
             (charts.QUERIES, [cost.queries_per_second for cost in costs]),
             (charts.INDEX, [cost.index_seconds for cost in costs]),
-            (charts.VECTORS, [cost.vector_bytes for cost in costs]),
+            (charts.BYTES, [cost.document_bytes for cost in costs]),
         )
     ):
         own = f"{prefix}-{place}"
         points = list(_points(report, row, costs, values))
+        if axis is charts.QUERIES:  # 0 is unknown here, not none
+            points = [point for point in points if point.cost > 0]
         if any(point.cost > 0 for point in points):
             picture = Html(charts.quality_cost(points, axis, row.measure, prefix=own))
             yield element("figure", picture, element("figcaption", both(axis.label), id=f"{own}-caption"))
@@ -66,7 +68,7 @@ def _figures(report: Report, row: Row, prefix: str) -> Iterator[Html]:
 
 def _points(report: Report, row: Row, costs: Sequence[CostRow], values: Sequence[float]) -> Iterator[charts.Point]:
     for place, (system, found) in enumerate(zip(report.systems, row.cells, strict=True)):
-        # A system whose work was not measured has no place in the chart; one that has no vectors has.
+        # A system whose work was not measured has no place in the chart; one that took nothing has.
         if found is not None and math.isfinite(found.value) and costs[place].items:
             yield charts.Point(system.name, place, values[place], found.value, found.estimate)
 
@@ -84,8 +86,8 @@ def cost_tables(report: Report) -> Html:
         head("column.memory.models", number=True),
         head("column.memory.working", number=True),
         head("column.memory.peak", number=True),
-        head("column.vector", number=True),
-        head("column.vectors", number=True),
+        head("column.bytes", number=True),
+        head("column.bytes.all", number=True),
         head("column.cached", number=True),
     ]
     rows = [(name(result.dataset), _cost_row(report, result)) for result in results]
@@ -113,9 +115,9 @@ def _stages(results: Sequence[Result]) -> Html:
     ]
     rows = [
         (
-            join((name(dataset), text(" · "), name(system))),
-            element("tr", element("th", name(stage), scope="row"), *(number(written) for written in numbers)),
+            join((name(result.dataset), text(" · "), name(result.system))),
+            element("tr", element("th", both(stage), scope="row"), *(number(written) for written in numbers)),
         )
-        for dataset, system, stage, *numbers in stage_rows(results)
+        for result, stage, numbers in stage_rows(results)
     ]
     return grouped_table(columns, rows, labelled_by="costs-title")

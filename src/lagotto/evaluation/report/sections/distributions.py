@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from lagotto.evaluation.report import charts, notation
 from lagotto.evaluation.report.markup import (
     Html,
+    both,
     cell,
     element,
     fold,
@@ -19,7 +20,7 @@ from lagotto.evaluation.report.markup import (
     table,
     text,
 )
-from lagotto.evaluation.report.rows import length_cells, lengths_on
+from lagotto.evaluation.report.rows import length_cells, lengths_of, lengths_on
 from lagotto.evaluation.results import Lengths, Report
 
 
@@ -62,7 +63,7 @@ def length_section(report: Report) -> Html:
 def _length_figures(found: Sequence[Lengths], prefix: str) -> Iterator[Html]:
     for place, item in enumerate(found):
         own = f"{prefix}-{place}"
-        caption = element("figcaption", element("strong", name(item.what)), id=f"{own}-caption")
+        caption = element("figcaption", element("strong", both(lengths_of(item))), id=f"{own}-caption")
         yield element("figure", caption, Html(charts.lengths(item.histogram, item.limit, prefix=own)))
 
 
@@ -75,5 +76,5 @@ def _length_table(found: Sequence[Lengths]) -> Html:
         cells = [number(written) for written in length_cells(item)]
         if item.truncated:
             cells[-1] = cell(element("strong", text(length_cells(item)[-1])), class_="number")
-        rows.append(element("tr", element("th", name(item.what), scope="row"), *cells))
+        rows.append(element("tr", element("th", both(lengths_of(item)), scope="row"), *cells))
     return table(columns, rows, labelled_by="lengths-title")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lagotto.evaluation.report import notation
 from lagotto.evaluation.report.markup import Html, both, element, join, name, say, section, text
 from lagotto.evaluation.report.rows import lead, warnings
+from lagotto.evaluation.report.sections.scores import mark
 from lagotto.evaluation.report.summary import Cell, Row, find_comparison, headline_rows, score_rows
 from lagotto.evaluation.report.words import words_or
 from lagotto.evaluation.results import Report
@@ -67,7 +68,8 @@ def _card(report: Report, row: Row, rows: tuple[Row, ...]) -> Html:
     elif place > 0 and baseline is not None:
         difference = notation.signed(best.value - baseline.value)
         against = say("key.against", difference=difference, value=notation.value(baseline.value))
-        lines.append(element("p", against, class_="against"))
+        sign = mark(best.change) if best.change else Html("")
+        lines.append(element("p", sign, against, class_="against"))
     lines.extend(_tests(report, row, rows, system))
     return element("article", *lines, class_="card")
 

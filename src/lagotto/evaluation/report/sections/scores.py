@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from lagotto.evaluation.report import notation
 from lagotto.evaluation.report.markup import (
     Html,
@@ -25,23 +27,8 @@ from lagotto.evaluation.report.words import WORDS, Words
 from lagotto.evaluation.results import Report
 
 _MARKS = {"better": "▲", "worse": "▼"}
-_FAMILIES = {
-    "ndcg": "ndcg",
-    "map": "map",
-    "mrr": "mrr",
-    "rr": "mrr",
-    "recall": "recall",
-    "r": "recall",
-    "precision": "precision",
-    "p": "precision",
-    "success": "success",
-    "spearman": "spearman",
-    "pearson": "pearson",
-    "ap": "ap",
-    "f1": "f1",
-    "accuracy": "accuracy",
-}
-"""Name of a measure without its cutoff -> what to say of it."""
+_BASE = re.compile(r"(?:cosine_)?([a-z0-9_]+?)(?:[(@].*|_at_\d+)?")
+"""The name of a measure without level and cutoff; mteb writes ``cosine_spearman`` and ``ndcg_at_10``."""
 
 
 def scores(report: Report) -> Html:
@@ -101,11 +88,10 @@ def _legend(report: Report) -> Html:
 
 def _glossary(report: Report) -> Html:
     """What the measures of this report mean, as far as they are known."""
-    entries = []
-    for measure in measures(report):
-        family = _FAMILIES.get(measure.partition("@")[0].lower().removeprefix("cosine_"))
-        if family and f"measure.{family}" in WORDS:
-            entries.append(
-                element("div", element("dt", name(measure)), element("dd", say(f"measure.{family}"))),
-            )
+    bases = dict.fromkeys(found[1] for measure in measures(report) if (found := _BASE.fullmatch(measure)))
+    entries = [
+        element("div", element("dt", name(base)), element("dd", say(f"measure.{base}")))
+        for base in bases
+        if f"measure.{base}" in WORDS
+    ]
     return fold(say("glossary"), element("dl", *entries, class_="glossary")) if entries else Html("")
