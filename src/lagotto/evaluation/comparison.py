@@ -16,10 +16,15 @@ Samples = Mapping[tuple[str, str], Mapping[str, Sample]]
 """(system, data set) -> measure -> what its figure rests on."""
 
 
+def mean_name(over: int) -> str:
+    """What `Comparison.dataset` holds for the mean over several data sets, where a group counts as one."""
+    return f"mean of {over} data sets"
+
+
 def compare_systems(
     baseline: str, systems: Sequence[str], datasets: Sequence[DatasetInfo], samples: Samples
 ) -> tuple[Comparison, ...]:
-    """Every other system against the baseline on every data set, and on the mean of those measured alike.
+    """Every other system against the baseline on every data set, and on the mean of those of one kind.
 
     A data set with a `group` counts in the mean as one share of its group, as BEIR averages CQADupStack's forums.
     """
@@ -27,7 +32,7 @@ def compare_systems(
     for system in systems:
         if system == baseline:
             continue
-        shared: dict[str, list[tuple[DatasetInfo, Means, Means]]] = {}
+        shared: dict[tuple[str, str], list[tuple[DatasetInfo, Means, Means]]] = {}
         for info in datasets:
             mine, theirs = samples.get((system, info.name), {}), samples.get((baseline, info.name), {})
             for measure in mine:
@@ -36,13 +41,15 @@ def compare_systems(
                 a, b = mine[measure], theirs[measure]
                 found.append(_comparison(info.name, measure, baseline, system, compare(a, b)))
                 if isinstance(a, Means) and isinstance(b, Means):
-                    shared.setdefault(measure, []).append((info, a, b))
-        for measure, parts in shared.items():
+                    shared.setdefault((info.kind, measure), []).append((info, a, b))
+        for (_, measure), parts in shared.items():
             if len(parts) > 1:
                 groups = [info.group or info.name for info, _, _ in parts]
                 weights = [1 / groups.count(group) for group in groups]
                 test = compare_means([a for _, a, _ in parts], [b for _, _, b in parts], weights)
-                found.append(_comparison(f"mean of {len(set(groups))} data sets", measure, baseline, system, test))
+                found.append(_comparison(mean_name(len(set(groups))), measure, baseline, system, test))
+    order = {info.name: place for place, info in enumerate(datasets)}
+    found.sort(key=lambda item: order.get(item.dataset, len(order)))  # stable: systems keep their order in each
     return corrected(found)
 
 

@@ -111,7 +111,7 @@ def per_query(
         if not all(math.isfinite(score) for score in hits.values()):
             bad = next(document for document, score in hits.items() if not math.isfinite(score))
             raise InvalidInputError(f"query {query!r}: the score of {bad!r} is {hits[bad]}; scores must be finite")
-    library = _library()
+    library = measuring_library()
     # trec_eval has no negative levels: it reads them as not relevant.
     judged = {query: {doc: max(0, level) for doc, level in docs.items()} for query, docs in qrels.items()}
     asked = {measure: _provided(measure, library) for measure in measures if not measure.by_answers}
@@ -125,7 +125,8 @@ def per_query(
     }
 
 
-def _library() -> Any:
+def measuring_library() -> Any:
+    """``ir_measures``. Raises `MissingDependencyError` without it."""
     try:
         import ir_measures
     except ImportError:

@@ -56,6 +56,9 @@ class Output:
     def __init__(self, folder: Path) -> None:
         from filelock import FileLock, Timeout
 
+        from lagotto.evaluation.report.charts import charting_library
+
+        charting_library()  # says now, and not after hours of work, that a report can't be drawn
         if folder.is_file():
             raise InvalidInputError(f"{folder} is a file; --out names a folder")
         folder.mkdir(parents=True, exist_ok=True)

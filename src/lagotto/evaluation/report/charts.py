@@ -1,4 +1,4 @@
-"""Charts as SVG, drawn by matplotlib without its global state: quality against cost, scores, lengths.
+"""Charts as SVG, drawn by matplotlib without pyplot: quality against cost, scores, lengths.
 
 Texts stay texts, so the reader's own fonts draw them, Chinese included. The same values give the same string.
 """
@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, NamedTuple
 
 from lagotto.core.errors import MissingDependencyError
@@ -24,7 +25,6 @@ _MARKERS = "osD^vPX*"
 _COLOURS = 8
 _FONT = 10
 _LABEL_COLUMNS = 26
-
 
 _Box = tuple[float, float, float, float]
 """Left, bottom, right, top in pixels."""
@@ -77,7 +77,7 @@ BYTES = Axis(words("chart.bytes"), _short_size)
 
 def quality_cost(points: Sequence[Point], axis: Axis, measure: str, *, prefix: str) -> str:
     """Quality against one cost, a labelled point a system. ``prefix`` keeps its ids apart from other charts'."""
-    with _figure(360, 250, prefix, axis.label) as figure:
+    with _figure(360, 250, prefix) as figure:
         axes = _axes(figure, (0.13, 0.17, 0.83, 0.72))
         placed = [point for point in points if point.cost > 0]
         costs = [point.cost for point in placed]
@@ -98,7 +98,7 @@ def quality_cost(points: Sequence[Point], axis: Axis, measure: str, *, prefix: s
 def score_spread(spread: ScoreSpread, *, prefix: str) -> str:
     """Scores of relevant and of other hits, each as a share of its own, with the best threshold."""
     labels = [words("chart.relevant"), words("chart.other"), words("chart.score"), words("chart.share")]
-    with _figure(300, 170, prefix, *labels) as figure:
+    with _figure(300, 170, prefix) as figure:
         axes = _axes(figure, (0.15, 0.22, 0.82, 0.66))
         for histogram, colour, label, fill in (
             (spread.other, "muted", labels[1], False),
@@ -120,7 +120,7 @@ def score_spread(spread: ScoreSpread, *, prefix: str) -> str:
 def lengths(histogram: Histogram, limit: int, *, prefix: str) -> str:
     """How long texts were in tokens, with the limit."""
     labels = [words("chart.tokens"), words("chart.texts"), words("chart.limit")]
-    with _figure(300, 170, prefix, *labels) as figure:
+    with _figure(300, 170, prefix) as figure:
         axes = _axes(figure, (0.15, 0.22, 0.82, 0.66))
         axes.stairs(histogram.counts, histogram.edges, color=PALETTE["s1"], fill=True, alpha=0.45)
         if limit <= histogram.edges[-1] * 1.05:
@@ -134,14 +134,24 @@ def lengths(histogram: Histogram, limit: int, *, prefix: str) -> str:
         return _svg(figure, prefix, *labels)
 
 
-@contextmanager
-def _figure(width: int, height: int, prefix: str, *labels: Words) -> Iterator[Any]:
-    """An empty figure of so many points, under matplotlib's own settings and ours, whatever the user's file says."""
+def charting_library() -> Any:
+    """``matplotlib``. Raises `MissingDependencyError` without it."""
     try:
         import matplotlib
-        from matplotlib.figure import Figure
     except ImportError:
         raise MissingDependencyError('charts need matplotlib: pip install "lagotto[eval]"') from None
+    return matplotlib
+
+
+_DRAWING = Lock()  # matplotlib's settings are the process's
+
+
+@contextmanager
+def _figure(width: int, height: int, prefix: str) -> Iterator[Any]:
+    """An empty figure of so many points, under matplotlib's own settings and ours, whatever the user's file says."""
+    matplotlib = charting_library()
+    from matplotlib.figure import Figure
+
     ours = {
         "svg.fonttype": "none",
         "svg.hashsalt": prefix,
@@ -155,7 +165,7 @@ def _figure(width: int, height: int, prefix: str, *labels: Words) -> Iterator[An
         "ytick.color": PALETTE["muted"],
         "grid.color": PALETTE["grid"],
     }
-    with matplotlib.rc_context(), warnings.catch_warnings():
+    with _DRAWING, matplotlib.rc_context(), warnings.catch_warnings():
         # Widths are measured in matplotlib's own font, which lacks Chinese; the browser has it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         matplotlib.rcdefaults()

@@ -205,16 +205,27 @@ def _about(report: Report) -> Iterator[str]:
             rows = [[line(model), line(fingerprint)] for model, fingerprint in system.models.items()]
             yield _table(_heads("model", "fingerprint"), rows, 2)
     yield _title("datasets")
-    keys = ("dataset", "kind", "split", "group", "source", "fingerprint", "documents", "queries", "judgements")
+    keys = (
+        "dataset",
+        "kind",
+        "language",
+        "split",
+        "group",
+        "source",
+        "fingerprint",
+        "documents",
+        "queries",
+        "judgements",
+    )
     rows = [
         [
-            *map(line, (d.name, words_or("kind", d.kind).en, d.split, d.group or notation.NOTHING)),
-            *map(line, (d.source or notation.NOTHING, d.fingerprint)),
+            *map(line, (d.name, words_or("kind", d.kind).en, d.language or notation.NOTHING, d.split)),
+            *map(line, (d.group or notation.NOTHING, d.source or notation.NOTHING, d.fingerprint)),
             *map(notation.count, (d.documents, d.queries, d.judgements)),
         ]
         for d in report.datasets
     ]
-    yield _table(_heads(*keys), rows, 6)
+    yield _table(_heads(*keys), rows, 7)
 
 
 def _fenced(code: str) -> str:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lagotto.evaluation.comparison import mean_name
 from lagotto.evaluation.report import notation
 from lagotto.evaluation.report.costs import cost_of
-from lagotto.evaluation.report.summary import Row, mean_name, measures
+from lagotto.evaluation.report.summary import Row, measures
 from lagotto.evaluation.report.words import Words, words, words_or
 from lagotto.evaluation.results import Comparison, Lengths, Report, Result
 

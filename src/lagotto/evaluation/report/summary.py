@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from lagotto.evaluation.comparison import mean_name
 from lagotto.evaluation.results import Comparison, DatasetInfo, Estimate, Kind, Report, Result
 
 Level = Literal["dataset", "member", "group", "mean"]
@@ -54,11 +55,6 @@ def primary(report: Report, dataset: str) -> str | None:
     """The data set's primary measure; None where nothing was measured."""
     found = (next(iter(r.metrics)) for r in report.results if r.dataset == dataset and r.metrics)
     return next(found, None)
-
-
-def mean_name(over: int) -> str:
-    """What `Comparison.dataset` holds for the mean over several data sets, where a group counts as one."""
-    return f"mean of {over} data sets"
 
 
 def score_rows(report: Report, measure: str | None = None) -> tuple[Row, ...]:

@@ -246,6 +246,7 @@ WORDS: Mapping[str, Words] = {
     "column.model": Words("Model", "模型"),
     "datasets": Words("Data sets", "数据集"),
     "column.kind": Words("Kind", "类型"),
+    "column.language": Words("Language", "语言"),
     "column.split": Words("Split", "划分"),
     "column.documents": Words("Documents", "文档数"),
     "column.queries": Words("Queries or pairs", "查询或句对数"),

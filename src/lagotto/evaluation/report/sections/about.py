@@ -26,6 +26,7 @@ def datasets(report: Report) -> Html:
     columns = [
         head("column.dataset"),
         head("column.kind"),
+        head("column.language"),
         head("column.split"),
         head("column.documents", number=True),
         head("column.queries", number=True),
@@ -43,6 +44,7 @@ def _dataset(dataset: DatasetInfo) -> Html:
         "tr",
         element("th", name(dataset.name), scope="row"),
         cell(both(words_or("kind", dataset.kind))),
+        cell(name(dataset.language or notation.NOTHING)),
         cell(name(dataset.split)),
         number(notation.count(dataset.documents)),
         number(notation.count(dataset.queries)),

@@ -70,7 +70,8 @@ def _card(report: Report, row: Row, rows: tuple[Row, ...]) -> Html:
         against = say("key.against", difference=difference, value=notation.value(baseline.value))
         sign = mark(best.change) if best.change else Html("")
         lines.append(element("p", sign, against, class_="against"))
-    lines.extend(_tests(report, row, rows, system))
+    if row.over > 1:
+        lines.extend(_tests(report, row, rows, system))
     return element("article", *lines, class_="card")
 
 
