@@ -22,7 +22,7 @@ HEAVY = {"openvino", "fastapi", "tokenizers", "numpy", "uvicorn", "huggingface_h
 def test_help_names_every_verb(run):
     result = run("--help")
     assert result.exit_code == 0
-    for verb in ("demo", "embed", "rerank", "serve", "models", "doctor"):
+    for verb in ("demo", "embed", "eval", "rerank", "serve", "models", "doctor"):
         assert f"\n  {verb} " in result.stdout
 
 

@@ -103,6 +103,7 @@ def evaluate(
     first system, cost, and the queries on which systems differ. The same command goes on where it was interrupted.
     """
     if context.invoked_subcommand is not None:
+        _refuse_options(context)
         return
     from lagotto.evaluation.evaluate import evaluate as run
     from lagotto.models.loading import Options
@@ -170,17 +171,20 @@ def compare(
     from lagotto.evaluation.runs import read_qrels, read_run
 
     measures = [parse_measure(name) for name in measure or RETRIEVAL]
+    if answered := [item.name for item in measures if item.by_answers]:
+        raise InvalidInputError(f"{answered[0]} looks into documents, which run files do not hold; ask for recall@20")
     if qrels is not None and data is not None:
         raise InvalidInputError("give --qrels or --data, not both")
+    if split is not None and data is None:
+        raise InvalidInputError("--split is one of --data; give --data too")
+    scored = {run: read_run(path) for run, path in _run_names(runs).items()}
     if data is not None:
         found = read_retrieval(data, split)
         judged, name = {query: dict(docs) for query, docs in found.qrels.items()}, found.name
     else:
         path = qrels or _beside(runs[0])
         judged, name = read_qrels(path), path.stem
-    means, comparisons = compare_runs(
-        {run: read_run(path) for run, path in _run_names(runs).items()}, judged, measures, name
-    )
+    means, comparisons = compare_runs(scored, judged, measures, name)
     if as_json:
         typer.echo(json.dumps({"means": means, "comparisons": [asdict(c) for c in comparisons]}, ensure_ascii=False))
         return
@@ -215,6 +219,15 @@ def benchmarks(
         for one in expand(name):
             folder = prepare(one, cache=cache_of(cache_dir), say=lambda line: typer.echo(line, err=True))
             typer.echo(str(folder))
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Raise `ConfigError` for options of `eval` itself before one of its verbs, which would not hear of them."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if source is not None and source.name == "COMMANDLINE":
+            verb = context.invoked_subcommand
+            raise ConfigError(f"{parameter.opts[0]} stands before {verb}; options of eval {verb} stand behind its name")
 
 
 def _goal(text: str) -> tuple[str | None, str, float]:
@@ -304,6 +317,6 @@ def _run_names(paths: list[Path]) -> dict[str, Path]:
     """Runs by file name, by the whole path where two are alike."""
     stems = [path.stem for path in paths]
     named = {path.stem if stems.count(path.stem) == 1 else str(path): path for path in paths}
-    if len(named) < len(paths):
+    if len({path.resolve() for path in paths}) < len(paths):
         raise InvalidInputError("a run was named twice; a comparison needs different runs")
     return named

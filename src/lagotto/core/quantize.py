@@ -49,8 +49,8 @@ class Quantizer:
         check_quantization(kind)
         if kind != "int8":
             return Quantizer(kind, np.ones(sample.shape[1], np.float32))
-        largest = np.abs(sample).max(axis=0, initial=0.0)
-        return Quantizer(kind, np.where(largest > 0, largest / 127, 1.0).astype(np.float32))
+        step = (np.abs(sample).max(axis=0, initial=0.0) / np.float32(127)).astype(np.float32)
+        return Quantizer(kind, np.where(step > 0, step, np.float32(1)))
 
     def encode(self, vectors: Matrix) -> NDArray[np.generic]:
         """(n, dimension) float32 -> float16, int8, or uint8 with eight dimensions a byte."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from lagotto.core.errors import InvalidInputError, MissingDependencyError
 Record = tuple[str, Mapping[str, Any]]
 """Where a record stands ("line 7"), and its fields."""
 
+BYTE_ORDER_MARK = "\ufeff"
+"""What Windows' editors put in front of UTF-8 files."""
 READABLE = (".jsonl", ".ndjson", ".jsonl.gz", ".csv", ".tsv", ".parquet", ".pq")
 """Endings `read_records` knows."""
 
@@ -26,7 +29,7 @@ def read_records(path: Path) -> Iterator[Record]:
         with gzip.open(path, "rb") as file:
             try:
                 yield from json_records(numbered_lines(file, name), name)
-            except (OSError, EOFError) as error:  # a damaged or cut-off archive
+            except (OSError, EOFError, zlib.error) as error:  # a damaged or cut-off archive
                 raise InvalidInputError(f"{name} can't be unpacked: {error}") from None
     elif lower.endswith((".jsonl", ".ndjson", ".csv", ".tsv")):
         with path.open("rb") as file:
@@ -44,14 +47,19 @@ def read_records(path: Path) -> Iterator[Record]:
 def numbered_lines(file: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
     """Numbered lines with their ends; only line feeds end one, as editors and JSON Lines count."""
     for number, raw in enumerate(file, 1):
-        try:
-            line = raw.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InvalidInputError(
-                f"{name}, line {number}: not valid UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start}); "
-                "convert the file to UTF-8"
-            ) from None
-        yield number, line.removeprefix("\ufeff") if number == 1 else line
+        line = decoded(raw, number, name)
+        yield number, line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+
+
+def decoded(raw: bytes, number: int, name: str) -> str:
+    """A line as text. Raises `InvalidInputError` that names the byte which is not UTF-8."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(
+            f"{name}, line {number}: not valid UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start}); "
+            "convert the file to UTF-8"
+        ) from None
 
 
 def json_records(lines: Iterable[tuple[int, str]], name: str) -> Iterator[Record]:
@@ -108,10 +116,18 @@ def parquet_records(name: str, columns: Iterable[str] | None = None) -> Iterator
         names = file.schema_arrow.names
         wanted = None if columns is None else [column for column in dict.fromkeys(columns) if column in names]
         number = 0
-        for batch in file.iter_batches(columns=wanted):
-            for fields in batch.to_pylist():
+        for rows in _batches(file, wanted, name):
+            for fields in rows:
                 yield f"row {number}", fields
                 number += 1
+
+
+def _batches(file: Any, columns: list[str] | None, name: str) -> Iterator[list[dict[str, Any]]]:
+    try:
+        for batch in file.iter_batches(columns=columns):
+            yield batch.to_pylist()
+    except (OSError, ValueError) as error:  # damaged pages; strings that are not UTF-8
+        raise InvalidInputError(f"{name} can't be read: {error}") from None
 
 
 def open_parquet(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,7 +22,7 @@ from lagotto.evaluation.datasets.open import Data, MtebTask, open_data
 from lagotto.evaluation.datasets.pairs import PairData
 from lagotto.evaluation.datasets.retrieval import RetrievalData
 from lagotto.evaluation.examples import examples
-from lagotto.evaluation.measures import RETRIEVAL, Measure, parse_measure
+from lagotto.evaluation.measures import RETRIEVAL, Measure, measuring_library, parse_measure
 from lagotto.evaluation.output import Output, cell_key, check_files
 from lagotto.evaluation.pair_tasks import applies, evaluate_pairs
 from lagotto.evaluation.pipeline import RERANK_TOP_K, TOP_K, DenseLeg, Rerank, System, read_pipelines
@@ -80,6 +81,7 @@ def evaluate(
     >>> report.result("bge-base-en-v1.5", "my-data").metrics["ndcg@10"].value              # doctest: +SKIP
     0.41
     """
+    measuring_library()  # says now that it is missing, and not after the models have worked
     chosen = options or Options()
     watcher: Watcher = Terminal() if progress else Silence()
     asked = tuple(parse_measure(name) for name in measures)
@@ -103,7 +105,9 @@ def evaluate(
         folder = cache_dir(chosen.cache_dir) / "vectors"
         if not cache:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="lagotto-vectors-")))
-        bench = Workbench(VectorStore(folder), chosen, watcher)
+        legs = Counter(leg for system in systems for leg in system.legs)
+        shared = frozenset(leg for leg, count in legs.items() if count > 1)
+        bench = Workbench(VectorStore(folder), chosen, watcher, shared)
         stack.callback(bench.close)
         report = _Evaluation(bench, systems, sets, asked, output).run()
         if output is not None:
@@ -123,7 +127,8 @@ class _Evaluation:
         output: Output | None,
     ) -> None:
         self._bench, self._systems, self._sets = bench, systems, sets
-        self._measures, self._output = measures, output
+        self._asked, self._output = measures, output
+        self._measures = {data.name: _measures(measures, data) for data in sets if isinstance(data, RetrievalData)}
         self._results: dict[tuple[str, str], Result] = {}
         self._samples: dict[tuple[str, str], dict[str, Sample]] = {}
         self._models: dict[str, dict[str, str]] = {}
@@ -159,7 +164,7 @@ class _Evaluation:
         elif isinstance(data, PairData):
             if not applies(system, data):
                 return
-            result, samples = evaluate_pairs(self._bench, system, data, [m for m in self._measures if not m.by_answers])
+            result, samples = evaluate_pairs(self._bench, system, data, [m for m in self._asked if not m.by_answers])
             self._samples[system.name, data.name] = dict(samples)
         else:
             found = self._mteb(system, data)
@@ -173,7 +178,7 @@ class _Evaluation:
         )
 
     def _retrieval(self, system: System, data: RetrievalData) -> Result:
-        measures = self._measures_of(data)
+        measures = self._measures[data.name]
         if self._output is None:
             return evaluate_retrieval(self._bench, system, data, measures)
         names = [measure.name for measure in measures]
@@ -183,13 +188,6 @@ class _Evaluation:
             result = evaluate_retrieval(self._bench, system, data, measures)
             self._output.keep(key, result, data)
         return result
-
-    def _measures_of(self, data: RetrievalData) -> Sequence[Measure]:
-        if not data.qrels:
-            wanted = [measure for measure in self._measures if measure.by_answers]
-            return wanted or [parse_measure(name) for name in data.measures or ANSWERS]
-        wanted = [measure for measure in self._measures if data.answers or not measure.by_answers]
-        return wanted or [parse_measure(name) for name in data.measures or RETRIEVAL]
 
     def _mteb(self, system: System, data: MtebTask) -> Result | None:
         from lagotto.evaluation.mteb.run import run_task
@@ -259,6 +257,7 @@ def _baseline_first(systems: tuple[System, ...], baseline: str | None) -> tuple[
 
 def _check_applicable(systems: Sequence[System], sets: Sequence[Data]) -> None:
     for data in sets:
+        _check_whole(data)
         if isinstance(data, RetrievalData):
             fits = any(system.legs for system in systems)
         elif isinstance(data, PairData):
@@ -271,6 +270,37 @@ def _check_applicable(systems: Sequence[System], sets: Sequence[Data]) -> None:
                 f"none of the systems ({names}) can do {data.name!r}; "
                 "retrieval needs something that retrieves, sets of pairs need an embedder"
             )
+
+
+def _measures(asked: Sequence[Measure], data: RetrievalData) -> Sequence[Measure]:
+    """What a retrieval set is measured by: what was asked for, as far as it can be had; else its own, or the usual."""
+    if not asked:
+        return [parse_measure(name) for name in data.measures or (RETRIEVAL if data.qrels else ANSWERS)]
+    wanted = [measure for measure in asked if (data.answers if measure.by_answers else data.qrels)]
+    if not wanted:
+        names = ", ".join(measure.name for measure in asked)
+        has = "judgements, so ask for ndcg@10" if data.qrels else f"answers, so ask for {ANSWERS[0]}"
+        raise InvalidInputError(f"{names} can't be measured on {data.name!r}: it has only {has}, say")
+    return wanted
+
+
+def _check_whole(data: Data) -> None:
+    """Raise `InvalidInputError` for data in memory that nothing can be measured on; files were checked when read."""
+    if isinstance(data, RetrievalData):
+        judged = sum(1 for query in data.queries if query in data.qrels or query in data.answers)
+        if not len(data.corpus) or not judged:
+            raise InvalidInputError(
+                f"{data.name!r} has {len(data.corpus)} documents and {judged} queries with judgements or answers; "
+                "there must be some of both"
+            )
+    elif isinstance(data, PairData):
+        sizes = len(data.left), len(data.right), len(data.left if data.kind == "bitext" else data.gold)
+        if not len(data) or len(set(sizes)) > 1:
+            raise InvalidInputError(
+                f"{data.name!r} has {sizes[0]} left texts, {sizes[1]} right ones, {sizes[2]} values"
+            )
+        if data.kind == "pair_classification" and set(data.gold) != {0.0, 1.0}:
+            raise InvalidInputError(f"{data.name!r}: labels must be 1 (same) and 0, and both must be there")
 
 
 def _for_mteb(system: System) -> DenseLeg | Rerank | None:

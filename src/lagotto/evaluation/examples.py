@@ -20,17 +20,19 @@ def examples(data: RetrievalData, results: Sequence[Result]) -> tuple[Example, .
         return ()
     primary = next(iter(results[0].metrics))
     values = {result.system: result.per_query[primary] for result in results if primary in result.per_query}
-    places = {document: place for place, document in enumerate(data.corpus.ids)}
     rows = {query: row for row, query in enumerate(data.queries)}
+    chosen = _chosen(values)
+    wanted = {document for query in chosen for document in data.qrels.get(query, {})}
+    places = {document: place for place, document in enumerate(data.corpus.ids) if document in wanted}
     return tuple(
         Example(
             query=query,
             text=data.queries[query],
             values={system: found[query] for system, found in values.items() if query in found},
-            hits={result.system: _hits(result, rows[query], query, data, places) for result in results},
+            hits={result.system: _hits(result, rows[query], query, data) for result in results},
             relevant=_relevant(query, data, places),
         )
-        for query in _chosen(values)
+        for query in chosen
     )
 
 
@@ -51,11 +53,16 @@ def _chosen(values: Mapping[str, Mapping[str, float]]) -> list[str]:
     return list(chosen)
 
 
-def _hits(result: Result, row: int, query: str, data: RetrievalData, places: Mapping[str, int]) -> tuple[Hit, ...]:
-    assert result.run is not None
+def _hits(result: Result, row: int, query: str, data: RetrievalData) -> tuple[Hit, ...]:
+    run = result.run
+    assert run is not None  # the caller left out results without one
     judged = data.qrels.get(query, {})
-    found = [hit for _, hit in zip(range(HITS), result.run.hits(row), strict=False)]
-    return tuple(Hit(doc, _text(data, places[doc]), score, judged.get(doc)) for doc, score in found)
+    found = zip(run.documents[row, :HITS].tolist(), run.scores[row, :HITS].tolist(), strict=True)
+    return tuple(
+        Hit(run.ids[place], _text(data, place), score, judged.get(run.ids[place]))
+        for place, score in found
+        if place >= 0
+    )
 
 
 def _relevant(query: str, data: RetrievalData, places: Mapping[str, int]) -> tuple[Hit, ...]:

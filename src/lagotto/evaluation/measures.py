@@ -44,7 +44,12 @@ _ALIASES: Mapping[str, str] = {
     "r_cap": "capped_recall",
     "qa_recall": "answer_recall",
 }
-_FORM = re.compile(r"([a-z_]+?)(?:\(rel=(\d+)\))?(?:(?:@|_at_|_|\.)(\d+))?")
+_FORM = re.compile(r"([a-z_]+?)(?:\(rel=(\d{1,9})\))?(?:(?:@|_at_|_|\.)(\d{1,9}))?")
+_LEVELLESS = ("ndcg", "answer_recall")
+"""Measures that ask nowhere from which level on a document is relevant."""
+
+LARGEST_LEVEL = 10_000
+"""The highest judgement: trec_eval's time for nDCG grows with its square, and beyond an integer it crashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,11 @@ def parse_measure(text: str) -> Measure:
             "may": "has a cutoff of 0; say",
         }
         raise InvalidInputError(f"measure {text!r} {need[takes]} {base}{'' if takes == 'no' else '@10'}")
-    return Measure(base, cutoff, int(found[2] or 1))
+    level = int(found[2] or 1)
+    if level < 1 or (found[2] and base in _LEVELLESS):
+        fault = "takes no level of relevance" if base in _LEVELLESS else "needs a level of at least 1"
+        raise InvalidInputError(f"measure {text!r} {fault}; leave (rel={found[2]}) out, or say recall(rel=2)@100")
+    return Measure(base, cutoff, level)
 
 
 def per_query(
@@ -105,15 +114,19 @@ def per_query(
       ``-c``: a system must not gain by leaving hard queries out. One without relevant documents is 0 as well.
     - ``capped_recall@k`` is hits / min(relevant, k) (BEIR's ``recall_cap``).
 
-    Raises `InvalidInputError` for scores that are no numbers, `MissingDependencyError` without ir-measures.
+    Raises `InvalidInputError` for scores that are no numbers and judgements above `LARGEST_LEVEL`,
+    `MissingDependencyError` without ir-measures.
     """
     for query, hits in run.items():
         if not all(math.isfinite(score) for score in hits.values()):
             bad = next(document for document, score in hits.items() if not math.isfinite(score))
             raise InvalidInputError(f"query {query!r}: the score of {bad!r} is {hits[bad]}; scores must be finite")
     library = measuring_library()
-    # trec_eval has no negative levels: it reads them as not relevant.
-    judged = {query: {doc: max(0, level) for doc, level in docs.items()} for query, docs in qrels.items()}
+    largest = max((level for docs in qrels.values() for level in docs.values()), default=0)
+    if largest > LARGEST_LEVEL:
+        raise InvalidInputError(f"a document is judged {largest}; levels go up to {LARGEST_LEVEL}")
+    # A negative level means "not judged" to trec_eval (only bpref tells it from 0), where it does not crash on it.
+    judged = {query: {doc: level for doc, level in docs.items() if level >= 0} for query, docs in qrels.items()}
     asked = {measure: _provided(measure, library) for measure in measures if not measure.by_answers}
     found: dict[Any, dict[str, float]] = {theirs: {} for theirs in asked.values()}
     judged_run = {query: dict(run[query]) for query in judged if run.get(query)}

@@ -38,7 +38,7 @@ def cell_key(
     """What decides a cell's figures: pipeline, models' fingerprints, lengths, data, measures, version."""
     said = [
         [system.name, system.describe(), dict(models), options.max_length, options.truncation],
-        [data.name, data.fingerprint, asdict(data.task), data.language],
+        [data.name, data.fingerprint, asdict(data.task)],
         [list(measures), __version__],
     ]
     return hashlib.sha256(json.dumps(said, sort_keys=True, default=list).encode()).hexdigest()[:32]

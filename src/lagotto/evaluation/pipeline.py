@@ -34,9 +34,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from lagotto.core.errors import ConfigError
+from lagotto.core.errors import ConfigError, InvalidInputError
 from lagotto.core.quantize import Quantization, check_quantization
-from lagotto.search.fusion import RRF_K, Method, Scaling
+from lagotto.search.analysis import Analyzer
+from lagotto.search.bm25 import Bm25
+from lagotto.search.fusion import RRF_K, Method, Scaling, check_fusion
 
 TOP_K = 1000
 """Hits kept of every query: what trec_eval's whole-run measures and recall@1000 expect."""
@@ -127,14 +129,28 @@ class System:
             raise ConfigError(
                 f"system {self.name!r}: {len(self.fusion.weights)} weights for {len(self.legs)} legs; give one a leg"
             )
-        _at_least(self.name, "top_k", self.top_k, 1)
+        try:
+            self._check()
+        except InvalidInputError as error:
+            raise ConfigError(f"system {self.name!r}: {error}") from None
+
+    def _check(self) -> None:
+        """Raise `InvalidInputError` for a number or a choice that would only fail after the work before it."""
+        _at_least("top_k", self.top_k, 1)
+        if self.fusion is not None and self.legs:
+            check_fusion(len(self.legs), **asdict(self.fusion))
         for leg in self.legs:
             if isinstance(leg, DenseLeg):
                 check_quantization(leg.quantization)
-                _at_least(self.name, "rescore", leg.rescore, 0)
-                _at_least(self.name, "dimensions", leg.dimensions, 1)
+                _at_least("rescore", leg.rescore, 0)
+                _at_least("dimensions", leg.dimensions, 1)
+                _at_least("max_length", leg.max_length, 1)
+            else:
+                Bm25(k1=leg.k1, b=leg.b, analyzer=Analyzer(leg.language))
         if self.rerank is not None:
-            _at_least(self.name, "rerank top_k", self.rerank.top_k, 1)
+            _at_least("rerank top_k", self.rerank.top_k, 1)
+            _at_least("max_windows", self.rerank.max_windows, 1)
+            _at_least("rerank max_length", self.rerank.max_length, 1)
 
     @property
     def embedder(self) -> DenseLeg | None:
@@ -161,38 +177,41 @@ class System:
 def read_pipelines(path: Path) -> tuple[System, ...]:
     """The systems of a TOML file. Raises `ConfigError` that names the file, the table and what it may hold."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark in front
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    rows = tables.pop("system", None)
-    if tables or not isinstance(rows, list) or not rows:
-        raise ConfigError(f"{path}: holds {sorted(tables) or 'nothing'}; a pipeline file is made of [[system]] tables")
+    rows = tables.get("system")
+    if set(tables) != {"system"} or not isinstance(rows, list) or not rows:
+        raise ConfigError(
+            f"{path}: holds {', '.join(sorted(tables)) or 'nothing'}; a pipeline file is made of [[system]] tables"
+        )
     return tuple(_system(row, f"{path}, system {number}") for number, row in enumerate(rows, 1))
 
 
-def _system(row: Mapping[str, Any], where: str) -> System:
-    rest = dict(row)
+def _system(row: object, where: str) -> System:
+    rest = _mapping(row, where)
     legs = tuple(_leg(leg, where) for leg in _list(rest.pop("leg", []), f"{where}: leg"))
     fusion, rerank = rest.pop("fusion", None), rest.pop("rerank", None)
     if isinstance(fusion, Mapping) and "weights" in fusion:
         fusion = {**fusion, "weights": tuple(_list(fusion["weights"], f"{where}: weights"))}
-    known = {"name": str, "top_k": int}
+    known = {"name": "str", "top_k": "int"}
     if unknown := sorted(set(rest) - set(known)):
         raise ConfigError(f"{where}: unknown keys {unknown}; known are name, top_k, leg, fusion, rerank")
-    return System(
-        name=str(rest.get("name", where)),
-        legs=legs,
-        fusion=None if fusion is None else _table(Fusion, fusion, f"{where}: fusion"),
-        rerank=None if rerank is None else _table(Rerank, rerank, f"{where}: rerank"),
-        top_k=rest.get("top_k", TOP_K),
-    )
+    for key, value in rest.items():
+        _check_type(f"{where}: {key}", value, known[key])
+    fused = None if fusion is None else _table(Fusion, fusion, f"{where}: fusion")
+    reranked = None if rerank is None else _table(Rerank, rerank, f"{where}: rerank")
+    try:
+        return System(rest.get("name", where), legs, fused, reranked, rest.get("top_k", TOP_K))
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
-def _leg(row: Mapping[str, Any], where: str) -> Leg:
+def _leg(row: object, where: str) -> Leg:
     kinds: dict[str, type[DenseLeg] | type[Bm25Leg]] = {"dense": DenseLeg, "bm25": Bm25Leg}
-    rest = dict(row)
+    rest = _mapping(row, f"{where}: leg")
     kind = rest.pop("type", None)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ConfigError(f"{where}: leg type is {kind!r}; allowed are {', '.join(kinds)}")
     return _table(kinds[kind], rest, f"{where}: {kind} leg")
 
@@ -200,8 +219,7 @@ def _leg(row: Mapping[str, Any], where: str) -> Leg:
 def _table(kind: type[T], row: object, where: str) -> T:
     """A dataclass from a table; unknown keys and wrong types are errors."""
     known = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]  # every kind is a dataclass
-    if not isinstance(row, Mapping):
-        raise ConfigError(f"{where}: is {row!r}, expected a table with {', '.join(known)}")
+    row = _mapping(row, where)
     if unknown := sorted(set(row) - set(known)):
         raise ConfigError(f"{where}: unknown keys {unknown}; known are {', '.join(known)}")
     for key, value in row.items():
@@ -223,6 +241,12 @@ def _check_type(where: str, value: object, annotation: str) -> None:
         raise ConfigError(f"{where} is {value!r}; expected {' or '.join(kind.__name__ for kind in allowed)}")
 
 
+def _mapping(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} is {value!r}, expected a table")
+    return dict(value)
+
+
 def _list(value: object, where: str) -> list[Any]:
     if not isinstance(value, list):
         raise ConfigError(f"{where} is {value!r}, expected a list")
@@ -233,6 +257,6 @@ def _said(part: Leg | Fusion | Rerank) -> dict[str, Any]:
     return {key: value for key, value in asdict(part).items() if value is not None}
 
 
-def _at_least(system: str, name: str, value: int | None, least: int) -> None:
+def _at_least(name: str, value: int | None, least: int) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-        raise ConfigError(f"system {system!r}: {name} is {value!r}; give an integer of at least {least}")
+        raise InvalidInputError(f"{name} is {value!r}; give an integer of at least {least}")

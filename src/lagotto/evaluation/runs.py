@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +21,23 @@ Judged = dict[str, dict[str, int]]
 """Query id -> document id -> relevance."""
 
 
+_LONGEST = 160
+"""Bytes of a file's name: most systems take 255, and a temporary file's name is a little longer than the final one."""
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""What Windows takes for a device, whatever the ending."""
+
+
 def file_name(name: str) -> str:
-    """A name that every file system takes; different names stay different for all but odd characters."""
-    return re.sub(r"[^\w.+()\[\], -]", "_", name).strip(". ") or "_"
+    """A name that every file system takes; different names stay different for all but odd characters.
+
+    >>> file_name("../bge-m3 → reranker")
+    '_bge-m3 _ reranker'
+    """
+    safe = re.sub(r"[^\w.+()\[\], -]", "_", name).strip(". ") or "_"
+    if len(safe.encode()) > _LONGEST:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        safe = f"{safe.encode()[: _LONGEST - len(digest) - 1].decode(errors='ignore')}-{digest}"
+    return f"_{safe}" if _DEVICES.fullmatch(safe) else safe
 
 
 def write_run(path: Path, run: Run, tag: str) -> None:
@@ -70,21 +85,22 @@ def read_run(path: Path) -> Scored:
 
 
 def read_qrels(path: Path) -> Judged:
-    """Read judgements in TREC's, BEIR's or FlagEmbedding's layout."""
-    qrels: Judged = {}
-    for _, query, document, level in read_judgements(path):
-        qrels.setdefault(query, {})[document] = level
+    """Read judgements in TREC's, BEIR's or FlagEmbedding's layout. Raises `InvalidInputError`."""
+    qrels = read_judgements(path)
+    if not qrels:
+        raise InvalidInputError(f"{path}: no judgements")
     return qrels
 
 
 def as_arrays(scored: Mapping[str, Mapping[str, float]], queries: tuple[str, ...], ids: tuple[str, ...]) -> Run:
-    """A run from a file as arrays over a corpus; hits keep their order of scores."""
-    places = {document: place for place, document in enumerate(ids)}
+    """A run from a file as arrays over a corpus, best first; equal scores keep the file's order."""
+    wanted = {document for hits in scored.values() for document in hits}
+    places = {document: place for place, document in enumerate(ids) if document in wanted}
     depth = max((len(hits) for hits in scored.values()), default=0)
     documents = np.full((len(queries), depth), -1, np.int32)
     scores = np.full((len(queries), depth), -np.inf, np.float32)
     for row, query in enumerate(queries):
-        hits = scored.get(query, {})
-        documents[row, : len(hits)] = [places[document] for document in hits]
-        scores[row, : len(hits)] = list(hits.values())
+        hits = sorted(scored.get(query, {}).items(), key=lambda hit: -hit[1])
+        documents[row, : len(hits)] = [places[document] for document, _ in hits]
+        scores[row, : len(hits)] = [score for _, score in hits]
     return Run(queries, documents, scores, ids)

@@ -31,9 +31,9 @@ class Means:
         """The mean."""
         return float(self.values.mean())
 
-    def bootstrap(self) -> Vector:
+    def bootstrap(self, seed: int = _SEED) -> Vector:
         """(RESAMPLES,) means of queries drawn with replacement (Efron 1979)."""
-        rng = np.random.default_rng(_SEED)
+        rng = np.random.default_rng(seed)
         n = len(self.values)
         step = max(1, _CHUNK // n)
         parts = [
@@ -110,11 +110,13 @@ def compare_means(system: Sequence[Means], baseline: Sequence[Means], weights: S
 
     Queries are drawn, and swapped, within their data set.
     """
-    gaps = [a.values - b.values for a, b in zip(system, baseline, strict=True)]
     if any(len(a.values) != len(b.values) for a, b in zip(system, baseline, strict=True)):
         raise InvalidInputError("two systems are compared on the same queries")
+    gaps = [a.values - b.values for a, b in zip(system, baseline, strict=True)]
     differences = [Means(gap) for gap in gaps]
-    draws = np.average([item.bootstrap() for item in differences], axis=0, weights=weights)
+    # Seeds of their own: with the same, queries at the same places of several data sets would be drawn together.
+    parts = [item.bootstrap(_SEED + number) for number, item in enumerate(differences)]
+    draws = np.average(parts, axis=0, weights=weights)
     observed = float(np.average([item.value for item in differences], weights=weights))
     rng = np.random.default_rng(_SEED)
     flipped = np.average([_flipped_means(gap, rng) for gap in gaps], axis=0, weights=weights)
@@ -159,11 +161,12 @@ def _compare_paired(system: Paired, baseline: Paired) -> Test:
     n = len(system.scores)
     a, b = average_ranks(system.scores), average_ranks(baseline.scores)
     observed = system.value - baseline.value
+    bar = abs(system.statistic(a, system.gold) - system.statistic(b, system.gold)) - 1e-12
     extreme = 0
     for _ in range(SLOW_RESAMPLES):
         swap = rng.integers(0, 2, size=n, dtype=np.int8).astype(bool)
         gap = system.statistic(np.where(swap, b, a), system.gold) - system.statistic(np.where(swap, a, b), system.gold)
-        extreme += abs(gap) >= abs(observed) - 1e-12
+        extreme += abs(gap) >= bar
     draws = system.bootstrap() - baseline.bootstrap()  # the same seed draws the same pairs for both
     return Test(interval(observed, draws), (1 + extreme) / (SLOW_RESAMPLES + 1), 0, 0, n)
 

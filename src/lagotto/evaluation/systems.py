@@ -29,8 +29,10 @@ def build_systems(
     """Systems in the order of a report: models, their variants, hybrids, BM25, then all of these with each reranker.
 
     A reranker without anything that retrieves stands alone (for sets that bring their candidates). Variants with fewer
-    ``dimensions`` and other ``quantization`` come beside the full vectors, not instead of them.
+    ``dimensions`` and other ``quantization`` come beside the full vectors, not instead of them. What is named twice
+    counts once.
     """
+    models, rerankers = list(dict.fromkeys(models)), list(dict.fromkeys(rerankers))
     for kind in quantization:
         check_quantization(kind)
     names = short_names([*models, *rerankers])

@@ -41,8 +41,10 @@ class Workbench:
     store: VectorStore
     options: Options = field(default_factory=Options)
     watcher: Watcher = field(default_factory=Silence)
-    ranked: dict[tuple[Leg, str, TaskHint, str, int], Ranked] = field(default_factory=dict)
-    """(leg, data set's fingerprint, task and language, hits) -> ranking: a hybrid reuses what its parts found."""
+    shared: frozenset[Leg] = frozenset()
+    """Legs of more than one system, whose rankings are kept: a hybrid reuses what its parts found."""
+    ranked: dict[tuple[Leg, str, TaskHint, int], Ranked] = field(default_factory=dict)
+    """(leg, data set's fingerprint, task, hits) -> ranking."""
     _open: dict[DenseLeg | Rerank, Embedder | Reranker] = field(default_factory=dict)
     _bytes: dict[DenseLeg | Rerank, int] = field(default_factory=dict)
     """What each open model took of the process's memory when it was opened."""

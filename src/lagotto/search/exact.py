@@ -43,6 +43,8 @@ def top_k(
         raise InvalidInputError(f"queries have shape {queries.shape}; expected (queries, dimension)")
     if k < 1:
         raise InvalidInputError(f"k is {k}; give at least 1")
+    if not _finite(queries):
+        raise InvalidInputError("query vectors hold numbers that are not finite")
     best = np.full((len(queries), k), -np.inf, np.float32)
     places = np.full((len(queries), k), NOTHING, np.int64)
     for start, block in blocks:
@@ -57,9 +59,13 @@ def top_k(
 def _check(queries: NDArray[np.float32], block: NDArray[np.float32], start: int) -> None:
     if block.ndim != 2 or block.shape[1] != queries.shape[1]:
         raise InvalidInputError(f"documents have shape {block.shape}, queries {queries.shape}; dimensions must agree")
-    # A sum is finite if all is finite (or overflows, which is as bad): one pass without a matrix of flags.
-    if not np.isfinite(block.sum(dtype=np.float64)) or not np.isfinite(queries.sum(dtype=np.float64)):
-        raise InvalidInputError(f"vectors hold numbers that are not finite (queries, or documents from {start} on)")
+    if not _finite(block):
+        raise InvalidInputError(f"document vectors from place {start} on hold numbers that are not finite")
+
+
+def _finite(vectors: NDArray[np.float32]) -> bool:
+    """Whether all numbers are: their sum tells (float32 can't overflow float64), without a matrix of flags."""
+    return bool(np.isfinite(vectors.sum(dtype=np.float64)))
 
 
 def _merge(scores: Scores, start: int, best: Scores, places: Places) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -36,23 +37,23 @@ def fuse(
     - ``rrf``: the sum over rankings of weight / (``rrf_k`` + rank), ranks from 1.
     - ``weighted``: the sum of weight x score, scores scaled for each query: ``min_max`` to 0..1, ``z_score`` to mean 0
       and deviation 1, ``none`` as they are. A document that a ranking did not find gets the lowest scaled score of
-      that ranking.
+      that ranking, which is 0 for ``min_max``.
 
-    Equal scores are ordered by place. Raises `InvalidInputError` for weights or a method that do not fit.
+    Equal scores are ordered by place. Raises `InvalidInputError` for what `check_fusion` refuses, and for rankings of
+    different numbers of queries.
 
     >>> a = (np.array([[9.0, 8.0]], np.float32), np.array([[4, 7]]))
     >>> b = (np.array([[0.5, 0.4]], np.float32), np.array([[7, 1]]))
     >>> fuse([a, b], 2)[1].tolist()
     [[7, 4]]
     """
-    if method not in get_args(Method):
-        raise InvalidInputError(f"fusion method is {method!r}; allowed are {', '.join(get_args(Method))}")
-    if scaling not in get_args(Scaling):
-        raise InvalidInputError(f"scaling is {scaling!r}; allowed are {', '.join(get_args(Scaling))}")
-    if rrf_k < 0:
-        raise InvalidInputError(f"rrf_k is {rrf_k}; give 0 or more ({RRF_K} is usual)")
-    chosen = _weights(weights, len(rankings))
+    check_fusion(len(rankings), method=method, weights=weights, rrf_k=rrf_k, scaling=scaling)
+    if k < 1:
+        raise InvalidInputError(f"k is {k}; give at least 1")
+    chosen = [1.0] * len(rankings) if weights is None else weights
     queries = len(rankings[0][0])
+    if any(len(ranking[0]) != queries for ranking in rankings):
+        raise InvalidInputError(f"rankings are of {[len(ranking[0]) for ranking in rankings]} queries; fuse equal ones")
     scores = np.full((queries, k), -np.inf, np.float32)
     places = np.full((queries, k), NOTHING, np.int64)
     for row in range(queries):
@@ -68,7 +69,8 @@ def fuse(
                 total[spots] += weight / (rrf_k + np.arange(1, len(found) + 1))
             elif len(found):
                 scaled = _scale(values, scaling)
-                share = np.full(len(documents), scaled.min())
+                # Where all scores are equal `min_max` makes them 1, which is not what a missing document gets.
+                share = np.full(len(documents), 0.0 if scaling == "min_max" else scaled.min())
                 share[spots] = scaled
                 total += weight * share
         order = np.argsort(-total, kind="stable")[:k]
@@ -77,14 +79,22 @@ def fuse(
     return scores, places
 
 
-def _weights(weights: Sequence[float] | None, rankings: int) -> Sequence[float]:
+def check_fusion(rankings: int, *, method: str, weights: Sequence[float] | None, rrf_k: int, scaling: str) -> None:
+    """Raise `InvalidInputError` unless so many rankings can be fused so."""
+    if method not in get_args(Method):
+        raise InvalidInputError(f"fusion method is {method!r}; allowed are {', '.join(get_args(Method))}")
+    if scaling not in get_args(Scaling):
+        raise InvalidInputError(f"scaling is {scaling!r}; allowed are {', '.join(get_args(Scaling))}")
+    if rrf_k < 0:
+        raise InvalidInputError(f"rrf_k is {rrf_k}; give 0 or more ({RRF_K} is usual)")
     if rankings < 1:
         raise InvalidInputError("there is nothing to fuse; give at least one ranking")
-    if weights is None:
-        return [1.0] * rankings
-    if len(weights) != rankings or not all(np.isfinite(w) and w >= 0 for w in weights) or not sum(weights):
+    if weights is not None and (len(weights) != rankings or not all(map(_is_weight, weights)) or not sum(weights)):
         raise InvalidInputError(f"weights are {list(weights)}; give {rankings} numbers of at least 0, not all 0")
-    return weights
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 def _scale(values: NDArray[np.float64], scaling: Scaling) -> NDArray[np.float64]:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lagotto.core.errors import InvalidInputError
-from lagotto.data.records import json_kind, json_object, open_parquet, parquet_records, read_records
+from lagotto.data.records import (
+    BYTE_ORDER_MARK,
+    decoded,
+    json_kind,
+    json_object,
+    open_parquet,
+    parquet_records,
+    read_records,
+)
 
 
 class Corpus(Protocol):
@@ -80,7 +88,7 @@ class JsonlCorpus:
         """One document's text."""
         with self._path.open("rb") as file:
             file.seek(self._offsets[place])
-            line = file.readline().decode("utf-8").removeprefix("\ufeff")
+            line = decoded(file.readline(), place + 1, str(self._path)).removeprefix(BYTE_ORDER_MARK)
         return text_of(json_object(line, place + 1, str(self._path)), str(self._path))
 
     def _lines(self, offset: int = 0) -> Iterator[tuple[int, int, str]]:
@@ -88,15 +96,11 @@ class JsonlCorpus:
         with self._path.open("rb") as file:
             file.seek(offset)
             for number, raw in enumerate(file, 1):
-                try:
-                    line = raw.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise InvalidInputError(
-                        f"{self._path}, line {number}: not valid UTF-8 (byte 0x{raw[error.start]:02x} at position "
-                        f"{error.start}); convert the file to UTF-8"
-                    ) from None
+                line = decoded(raw, number, str(self._path))
+                if offset == 0:
+                    line = line.removeprefix(BYTE_ORDER_MARK)
                 if line.strip():
-                    yield offset, number, line.removeprefix("\ufeff") if offset == 0 else line
+                    yield offset, number, line
                 offset += len(raw)
 
 
@@ -158,8 +162,10 @@ def add_id(ids: dict[str, int], fields: Mapping[str, Any], where: str) -> str:
     value = str(found[0]) if isinstance(found[0], int) and not isinstance(found[0], bool) else found[0]
     if not isinstance(value, str):
         raise InvalidInputError(f"{where}: id is {json_kind(found[0])}, expected a string or an integer")
-    if not value or any(character.isspace() for character in value):
-        raise InvalidInputError(f"{where}: id {value!r} is empty or holds white space, which run files can't carry")
+    if not value or any(character.isspace() or character == "\0" for character in value):
+        raise InvalidInputError(
+            f"{where}: id {value!r} is empty or holds white space or a zero byte, which run files can't carry"
+        )
     if value in ids:
         raise InvalidInputError(f"{where}: id {value!r} was there before (record {ids[value] + 1}); ids must differ")
     ids[value] = len(ids)

@@ -54,13 +54,16 @@ def open_data(
 def _open_one(
     name: str | Path, split: str | None, cache: str | Path | None, offline: bool, say: Callable[[str], None] | None
 ) -> list[Data]:
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # "~" of a user who is not there
+        raise InvalidInputError(f"{name}: no such file or folder") from None
     if path.is_file():
         return [read_pairs(path)]
     if path.is_dir():
         return _open_folder(path, split)
     text = os.fspath(name)
-    if text.startswith(("mteb/", "cmteb")):
+    if text.lower().startswith(("mteb/", "cmteb", "c-mteb")):
         from lagotto.evaluation.mteb.tasks import task_names
 
         return [MtebTask(f"mteb/{task}") for task in task_names(text)]

@@ -15,14 +15,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lagotto.core.errors import InvalidInputError
-from lagotto.data.records import json_kind, read_records
+from lagotto.data.records import READABLE, json_kind, read_records
 from lagotto.evaluation.instructions import TaskHint
 from lagotto.evaluation.results import DatasetInfo, Kind
 
@@ -92,22 +92,17 @@ def read_pairs(path: Path) -> PairData:
     rows = list(read_records(path))
     if not rows:
         raise InvalidInputError(f"{path}: no pairs")
-    fields = set(rows[0][1])
-    name = path.name.partition(".")[0]
-    if "query" in fields:
+    kind, columns = _shape(path, list(rows[0][1]))
+    task = TaskHint(_name(path), _TYPES[kind])
+    if kind == "reranking":
         candidates = tuple(_candidates(record, f"{path}, {place}") for place, record in rows)
         usable = tuple(item for item in candidates if item.positive and item.negative)
         if not usable:
             raise InvalidInputError(f"{path}: no query has both positive and negative documents")
         left_out = len(candidates) - len(usable)
         note = (f"{left_out} queries without a positive or without a negative are left out",) if left_out else ()
-        return PairData(
-            name, "reranking", candidates=usable, task=_task(name, "reranking"), source=str(path), warnings=note
-        )
-    columns = _columns(path, rows[0][1])
-    left = tuple(_text(record, columns[0], f"{path}, {place}") for place, record in rows)
-    right = tuple(_text(record, columns[1], f"{path}, {place}") for place, record in rows)
-    kind: Kind = "sts" if "score" in fields else "pair_classification" if "label" in fields else "bitext"
+        return PairData(task.name, kind, candidates=usable, task=task, source=str(path), warnings=note)
+    left, right = (tuple(_text(record, name, f"{path}, {place}") for place, record in rows) for name in columns)
     gold: tuple[float, ...] = ()
     if kind == "sts":
         gold = tuple(_number(record, "score", f"{path}, {place}") for place, record in rows)
@@ -117,21 +112,26 @@ def read_pairs(path: Path) -> PairData:
         gold = tuple(_number(record, "label", f"{path}, {place}") for place, record in rows)
         if set(gold) != {0.0, 1.0}:
             raise InvalidInputError(f"{path}: labels are {sorted(set(gold))[:5]}; both 1 (same) and 0 must be there")
-    return PairData(name, kind, left, right, gold, task=_task(name, kind), source=str(path))
+    return PairData(task.name, kind, left, right, gold, task=task, source=str(path))
 
 
-def _task(name: str, kind: Kind) -> TaskHint:
-    return TaskHint(name, _TYPES[kind])
+def _name(path: Path) -> str:
+    """The file's name without its ending, which may have two parts (``.jsonl.gz``)."""
+    ending = max((end for end in READABLE if path.name.lower().endswith(end)), key=len)
+    return path.name[: -len(ending)]
 
 
-def _columns(path: Path, first: Mapping[str, Any]) -> tuple[str, str]:
-    if "sentence1" in first and "sentence2" in first:
-        return "sentence1", "sentence2"
-    if path.name.lower().endswith(".tsv") and len(first) == 2:
-        left, right = first
-        return left, right
+def _shape(path: Path, fields: Sequence[str]) -> tuple[Kind, Sequence[str]]:
+    """What the pairs are for, and the names of their two texts."""
+    if path.name.lower().endswith(".tsv") and len(fields) == 2:
+        return "bitext", fields
+    if "query" in fields:
+        return "reranking", ()
+    if "sentence1" in fields and "sentence2" in fields:
+        kind: Kind = "sts" if "score" in fields else "pair_classification" if "label" in fields else "bitext"
+        return kind, ("sentence1", "sentence2")
     raise InvalidInputError(
-        f"{path}: fields are {', '.join(first)}; pairs have sentence1 and sentence2 (with score, label or neither), "
+        f"{path}: fields are {', '.join(fields)}; pairs have sentence1 and sentence2 (with score, label or neither), "
         "or query, positive and negative"
     )
 
@@ -159,7 +159,9 @@ def _candidates(record: Mapping[str, Any], where: str) -> Candidates:
     for name in ("positive", "negative"):
         values = record.get(name)
         values = [values] if isinstance(values, str) else values
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise InvalidInputError(f"{where}: `{name}` is {json_kind(record.get(name))}, expected a list of strings")
+        if not isinstance(values, list):
+            raise InvalidInputError(f"{where}: `{name}` is {json_kind(values)}, expected a list of strings")
+        if strange := [value for value in values if not isinstance(value, str)]:
+            raise InvalidInputError(f"{where}: `{name}` holds {json_kind(strange[0])}, expected a list of strings")
         sides.append(tuple(values))
     return Candidates(query, *sides)

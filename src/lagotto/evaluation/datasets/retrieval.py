@@ -16,21 +16,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lagotto.core.errors import InvalidInputError
-from lagotto.data.records import json_kind, json_object, numbered_lines, read_records
+from lagotto.data.records import READABLE, json_kind, json_object, numbered_lines, read_records
 from lagotto.evaluation.datasets.corpus import Corpus, add_id, open_corpus
 from lagotto.evaluation.instructions import TaskHint
+from lagotto.evaluation.measures import LARGEST_LEVEL, parse_measure
 from lagotto.evaluation.results import DatasetInfo
 
-ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".parquet", ".tsv", ".csv", ".trec", ".txt")
+ENDINGS = (".jsonl", ".jsonl.gz", ".ndjson", ".parquet", ".pq", ".tsv", ".csv", ".trec", ".txt")
 """In the order they are looked for."""
 _PAIR_NAMES = (("query-id", "corpus-id", "score"), ("qid", "docid", "relevance"), ("query_id", "corpus_id", "score"))
+_RECORDS = tuple(ending for ending in READABLE if ending != ".tsv")
 META = "dataset.json"
 
 
@@ -108,24 +110,24 @@ def read_retrieval(folder: Path, split: str | None = None) -> RetrievalData:
     if not len(corpus):
         raise InvalidInputError(f"{corpus_file}: no documents")
     texts, excluded, answers = _queries(queries_file)
-    qrels = {} if qrels_file is None else _qrels(qrels_file)
-    warnings = _check(texts, qrels, answers, corpus, excluded, qrels_file or queries_file)
+    qrels = {} if qrels_file is None else read_judgements(qrels_file)
+    unknown = [query for query in qrels if query not in texts]
+    _check(texts, qrels, unknown, answers, corpus, qrels_file or queries_file)
+    warnings = _warnings(texts, qrels, unknown, answers, corpus, excluded)
     judged = [query for query in texts if query in (qrels or answers)]
     return RetrievalData(
-        name=str(meta.get("name") or folder.resolve().name),
+        name=meta.get("name") or folder.resolve().name,
         corpus=corpus,
         queries={query: texts[query] for query in judged},
         qrels={query: qrels[query] for query in judged if query in qrels},
         split=chosen,
         excluded={query: excluded[query] for query in judged if query in excluded},
         answers={query: answers[query] for query in judged if query in answers},
-        task=TaskHint(
-            str(meta.get("task", "")), str(meta.get("task_type", "Retrieval")), str(meta.get("instruction", ""))
-        ),
-        language=str(meta.get("language", "")),
+        task=TaskHint(meta.get("task", ""), meta.get("task_type", "Retrieval"), meta.get("instruction", "")),
+        language=meta.get("language", ""),
         group=meta.get("group"),
-        measures=tuple(meta.get("measures", ())),
-        source=str(meta.get("source") or folder),
+        measures=_strings(meta, "measures", str(folder / META)),
+        source=meta.get("source") or str(folder),
         warnings=tuple(warnings),
     )
 
@@ -168,12 +170,17 @@ def _meta(folder: Path) -> dict[str, Any]:
     path = folder / META
     if not path.is_file():
         return {}
-    known = {"name", "task", "task_type", "instruction", "language", "group", "measures", "source"}
+    known = ("name", "task", "task_type", "instruction", "language", "group", "measures", "source")
     with path.open("rb") as file:
         text = "".join(line for _, line in numbered_lines(file, str(path)))
     meta = json_object(text, 1, str(path))
-    if unknown := sorted(set(meta) - known):
-        raise InvalidInputError(f"{path}: unknown keys {unknown}; known are {sorted(known)}")
+    if unknown := sorted(set(meta) - set(known)):
+        raise InvalidInputError(f"{path}: unknown keys {unknown}; known are {', '.join(known)}")
+    for key, value in meta.items():
+        if key != "measures" and not isinstance(value, str):
+            raise InvalidInputError(f"{path}: {key} is {json_kind(value)}, expected a string")
+    for measure in _strings(meta, "measures", str(path)):
+        parse_measure(measure)
     return meta
 
 
@@ -206,9 +213,10 @@ def _strings(fields: Mapping[str, Any], name: str, where: str) -> tuple[str, ...
     return tuple(values)
 
 
-def _qrels(path: Path) -> dict[str, dict[str, int]]:
+def read_judgements(path: Path) -> dict[str, dict[str, int]]:
+    """Query id -> document id -> relevance, from a file of whatever layout. Raises `InvalidInputError`."""
     qrels: dict[str, dict[str, int]] = {}
-    for where, query, document, score in read_judgements(path):
+    for where, query, document, score in _judgements(path):
         judged = qrels.setdefault(query, {})
         if judged.setdefault(document, score) != score:
             raise InvalidInputError(
@@ -218,9 +226,9 @@ def _qrels(path: Path) -> dict[str, dict[str, int]]:
     return qrels
 
 
-def read_judgements(path: Path) -> Iterator[tuple[str, str, str, int]]:
-    """(place, query id, document id, relevance) of every judgement in a file, of whatever layout."""
-    if path.name.lower().endswith((".tsv", ".trec", ".txt")):
+def _judgements(path: Path) -> Iterator[tuple[str, str, str, int]]:
+    """(place, query id, document id, relevance) of every judgement in a file."""
+    if not path.name.lower().endswith(_RECORDS):  # TREC's files have any ending, or none
         yield from _text_judgements(path)
         return
     names: tuple[str, str, str] | None = None
@@ -230,8 +238,14 @@ def read_judgements(path: Path) -> Iterator[tuple[str, str, str, int]]:
         if names is None or not all(name in fields for name in names):
             choices = " or ".join(", ".join(chosen) for chosen in _PAIR_NAMES)
             raise InvalidInputError(f"{where}: a judgement has {choices}; found {', '.join(fields) or 'nothing'}")
-        query, document, score = (fields[name] for name in names)
-        yield where, str(query), str(document), _relevance(score, where)
+        query, document = (_id(fields[name], name, where) for name in names[:2])
+        yield where, query, document, _relevance(fields[names[2]], where)
+
+
+def _id(value: object, name: str, where: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidInputError(f"{where}: `{name}` is {json_kind(value)}, expected a string or an integer")
+    return str(value)
 
 
 def _text_judgements(path: Path) -> Iterator[tuple[str, str, str, int]]:
@@ -256,43 +270,62 @@ def _relevance(value: object, where: str) -> int:
         number = float(str(value))
     except ValueError:
         number = float("nan")
-    if isinstance(value, bool) or number != number or number != int(number):
+    if isinstance(value, bool) or not number.is_integer():  # inf and nan are none either
         raise InvalidInputError(f"{where}: relevance {value!r} is no integer; 0 is not relevant, more is more relevant")
+    if abs(number) > LARGEST_LEVEL:
+        raise InvalidInputError(f"{where}: relevance {value!r} is too large; levels go up to {LARGEST_LEVEL}")
     return int(number)
 
 
 def _check(
     texts: Mapping[str, str],
     qrels: Mapping[str, Mapping[str, int]],
+    unknown: Sequence[str],
     answers: Mapping[str, object],
     corpus: Corpus,
-    excluded: Mapping[str, frozenset[str]],
     path: Path,
-) -> list[str]:
-    """What makes figures impossible is an error; what makes them smaller is a warning."""
-    if unknown := [query for query in qrels if query not in texts]:
+) -> None:
+    """Refuse what makes figures impossible."""
+    if unknown and len(unknown) == len(qrels):
         raise InvalidInputError(
-            f"{path}: judges {len(unknown)} queries that are not in the queries file, {unknown[0]!r} for one; "
-            "the two files do not belong together"
-        )
-    documents = set(corpus.ids)
-    missing = [(query, doc) for query, judged in qrels.items() for doc in judged if doc not in documents]
-    if missing and len(missing) == sum(map(len, qrels.values())):
-        raise InvalidInputError(
-            f"{path}: none of the judged documents is in the corpus, {missing[0][1]!r} for one; "
+            f"{path}: none of the judged queries is in the queries file, {unknown[0]!r} for one; "
             "the two files do not belong together"
         )
     if not qrels and not answers:
         raise InvalidInputError(f"{path}: no judgements, so there is nothing to measure")
-    if qrels and not any(score > 0 for judged in qrels.values() for score in judged.values()):
+    documents = set(corpus.ids)
+    judged = [(document, level) for query in texts for document, level in qrels.get(query, {}).items()]
+    if judged and not any(document in documents for document, _ in judged):
+        raise InvalidInputError(
+            f"{path}: none of the judged documents is in the corpus, {judged[0][0]!r} for one; "
+            "the two files do not belong together"
+        )
+    if qrels and not any(level > 0 for _, level in judged):
         raise InvalidInputError(f"{path}: no document is judged relevant (above 0), so there is nothing to measure")
+
+
+def _warnings(
+    texts: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, int]],
+    unknown: Sequence[str],
+    answers: Mapping[str, object],
+    corpus: Corpus,
+    excluded: Mapping[str, frozenset[str]],
+) -> list[str]:
+    """Say what makes figures smaller, or leaves something out."""
+    documents = set(corpus.ids)
+    known = {query: judged for query, judged in qrels.items() if query in texts}
     warnings = []
-    if missing:
+    if unknown:
+        warnings.append(
+            f"{len(unknown)} judged queries are not in the queries file ({unknown[0]!r} for one) and are left out"
+        )
+    if missing := [(query, doc) for query, judged in known.items() for doc in judged if doc not in documents]:
         warnings.append(
             f"{len(missing)} judgements name documents that are not in the corpus ({missing[0][1]!r} for query "
             f"{missing[0][0]!r}, for one); they can't be found and lower every system's figures"
         )
-    if qrels and (without := [query for query, judged in qrels.items() if not any(s > 0 for s in judged.values())]):
+    if without := [query for query, judged in known.items() if not any(level > 0 for level in judged.values())]:
         warnings.append(
             f"{len(without)} queries have no relevant document ({without[0]!r} for one); "
             "they count as 0, as in trec_eval"
@@ -301,8 +334,7 @@ def _check(
         warnings.append(
             f"{len(empty)} queries are empty ({empty[0]!r} for one); they are kept, and find what they find"
         )
-    unjudged = len(texts) - sum(1 for query in texts if query in (qrels or answers))
-    if unjudged:
+    if unjudged := sum(1 for query in texts if query not in (qrels or answers)):
         warnings.append(f"{unjudged} queries have no judgements and are left out, as in trec_eval")
     if strange := sum(1 for ids in excluded.values() for document in ids if document not in documents):
         warnings.append(f"{strange} excluded documents are not in the corpus")

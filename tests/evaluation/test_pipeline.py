@@ -1,0 +1,312 @@
+"""Pipelines: what a TOML file may say, what it may not, and that a description says all of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lagotto.core.errors import ConfigError
+from lagotto.core.quantize import Quantization
+from lagotto.evaluation.pipeline import Bm25Leg, DenseLeg, Fusion, Rerank, System, read_pipelines
+from lagotto.search.fusion import Method, Scaling
+
+EVERYTHING = """
+[[system]]
+name = "hybrid, reranked"
+top_k = 100
+
+[[system.leg]]
+type = "dense"
+model = "BAAI/bge-base-en-v1.5"
+dimensions = 256
+quantization = "int8"
+rescore = 200
+query_prompt = "q: "
+document_prompt = "d: "
+query_instruction = "Find it"
+precision = "f32"
+max_length = 128
+revision = "main"
+card = "BAAI/bge-m3"
+pooling = "mean"
+
+[[system.leg]]
+type = "bm25"
+language = "zh"
+k1 = 0.9
+b = 0
+
+[system.fusion]
+method = "weighted"
+weights = [0.7, 3]
+rrf_k = 10
+scaling = "z_score"
+
+[system.rerank]
+model = "BAAI/bge-reranker-base"
+top_k = 50
+max_windows = 1
+precision = "bf16"
+max_length = 512
+revision = "v1"
+card = "BAAI/bge-reranker-large"
+
+[[system]]
+name = "words"
+leg = [{ type = "bm25" }]
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    def from_text(text):
+        path = tmp_path / "pipelines.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return read_pipelines(path)
+
+    return from_text
+
+
+def one(**parts):
+    """A system of one BM25 leg, with parts of it changed, as TOML."""
+    rows = {"name": '"x"', "leg": '[{type = "bm25"}]', **parts}
+    return "[[system]]\n" + "".join(f"{key} = {value}\n" for key, value in rows.items() if value)
+
+
+def as_toml(value):
+    """A value as TOML writes it, tables inline; TOML's strings and numbers are JSON's."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {as_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def test_every_key(read):
+    full, words = read(EVERYTHING)
+    dense = DenseLeg(
+        "BAAI/bge-base-en-v1.5",
+        dimensions=256,
+        quantization="int8",
+        rescore=200,
+        query_prompt="q: ",
+        document_prompt="d: ",
+        query_instruction="Find it",
+        precision="f32",
+        max_length=128,
+        revision="main",
+        card="BAAI/bge-m3",
+        pooling="mean",
+    )
+    rerank = Rerank(
+        "BAAI/bge-reranker-base",
+        top_k=50,
+        max_windows=1,
+        precision="bf16",
+        max_length=512,
+        revision="v1",
+        card="BAAI/bge-reranker-large",
+    )
+    fusion = Fusion("weighted", (0.7, 3), 10, "z_score")
+    assert full == System("hybrid, reranked", (dense, Bm25Leg("zh", 0.9, 0)), fusion, rerank, 100)
+    assert words == System("words", (Bm25Leg(),))
+
+
+def test_every_field_has_a_key_that_the_file_above_sets(read):
+    full = read(EVERYTHING)[0]
+    for part, plain in zip(
+        (*full.legs, full.fusion, full.rerank), (DenseLeg(""), Bm25Leg(), Fusion(), Rerank("")), strict=True
+    ):
+        assert [name for name in part.__slots__ if getattr(part, name) == getattr(plain, name)] == []
+
+
+def test_defaults(read):
+    text = one(leg='[{type = "dense", model = "m"}, {type = "bm25"}]', fusion="{}", rerank='{model = "r"}')
+    assert read(text) == (System("x", (DenseLeg("m"), Bm25Leg()), Fusion(), Rerank("r")),)
+    system = read(text)[0]
+    assert (system.top_k, system.rerank.top_k, system.rerank.max_windows) == (1000, 100, 10)
+    assert (system.fusion.method, system.fusion.rrf_k, system.fusion.scaling) == ("rrf", 60, "min_max")
+
+
+def test_a_reranker_alone(read):
+    assert read(one(leg=None, rerank='{model = "r"}')) == (System("x", (), rerank=Rerank("r")),)
+    assert read(one(leg="[]", rerank='{model = "r"}'))[0].legs == ()
+
+
+def test_a_file_of_windows(read):
+    assert read(("\ufeff" + EVERYTHING).replace("\n", "\r\n").encode()) == read(EVERYTHING)
+
+
+def test_a_system_without_a_name_is_called_by_its_place(read, tmp_path):
+    assert read(one(name=None))[0].name == f"{tmp_path / 'pipelines.toml'}, system 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds nothing; a pipeline file is made of"),
+        ("system = []", "holds system; a pipeline file is made of"),
+        ('[system]\nname = "x"', r"holds system; a pipeline file is made of \[\[system\]\] tables"),
+        ("system = 5", "a pipeline file is made of"),
+        ("system = [5]", "system 1 is 5, expected a table"),
+        ("[[systems]]", "holds systems; a pipeline file is made of"),
+        (one() + "[other]\n", "holds other, system; a pipeline file is made of"),
+        ("[[system]", "not valid TOML"),
+        (one() + 'name = "y"', "not valid TOML"),
+        (b'[[system]]\nname = "\xff"', "not valid TOML: 'utf-8' codec"),
+        (one(legs="[]"), r"system 1: unknown keys \['legs'\]; known are name, top_k, leg, fusion, rerank"),
+        (one(name="5"), "system 1: name is 5; expected str"),
+        (one(name='" "'), "system 1: a system has no name"),
+        (one(top_k='"10"'), "system 1: top_k is '10'; expected int"),
+        (one(top_k="true"), "system 1: top_k is True; expected int"),
+        (one(top_k="10.0"), "system 1: top_k is 10.0; expected int"),
+        (one(top_k="0"), "top_k is 0; give an integer of at least 1"),
+        (one(leg=None), r"system 'x' has no \[\[system\.leg\]\] that retrieves anything"),
+        (one(leg='{type = "bm25"}'), "system 1: leg is .*, expected a list"),
+        (one(leg="[5]"), "system 1: leg is 5, expected a table"),
+        (one(leg="[{}]"), "leg type is None; allowed are dense, bm25"),
+        (one(leg='[{type = "sparse"}]'), "leg type is 'sparse'; allowed are dense, bm25"),
+        (one(leg='[{type = ["dense"]}]'), r"leg type is \['dense'\]; allowed are"),
+        (one(leg='[{type = "dense"}]'), "dense leg: no model; name a folder, a hub id or starter:NAME"),
+        (one(leg='[{type = "dense", model = ""}]'), "dense leg: no model"),
+        (one(leg='[{type = "dense", model = 5}]'), "dense leg: model is 5; expected str"),
+        (
+            one(leg='[{type = "dense", modell = "m"}]'),
+            r"dense leg: unknown keys \['modell'\]; known are model, dimensions",
+        ),
+        (one(leg='[{type = "dense", model = "m", dimensions = true}]'), "dimensions is True; expected int"),
+        (one(leg='[{type = "dense", model = "m", dimensions = 0}]'), "dimensions is 0; give an integer of at least 1"),
+        (one(leg='[{type = "dense", model = "m", quantization = "int4"}]'), "quantization is 'int4'; allowed are f32"),
+        (one(leg='[{type = "dense", model = "m", rescore = -1}]'), "rescore is -1; give an integer of at least 0"),
+        (one(leg='[{type = "dense", model = "m", max_length = 0}]'), "max_length is 0; give an integer of at least 1"),
+        (one(leg='[{type = "dense", model = "m", query_prompt = 5}]'), "query_prompt is 5; expected str"),
+        (one(leg='[{type = "bm25", k1 = "high"}]'), "bm25 leg: k1 is 'high'; expected int or float"),
+        (one(leg='[{type = "bm25", k1 = false}]'), "bm25 leg: k1 is False; expected int or float"),
+        (one(leg='[{type = "bm25", k1 = -0.5}]'), "k1 is -0.5; give 0 or more"),
+        (one(leg='[{type = "bm25", k1 = nan}]'), "k1 is nan"),
+        (one(leg='[{type = "bm25", b = 1.5}]'), "b is 1.5; give a number from 0 to 1"),
+        (one(leg='[{type = "bm25", language = "klingon"}]'), "language 'klingon' is not one that texts"),
+        (one(leg='[{type = "bm25", model = "m"}]'), r"bm25 leg: unknown keys \['model'\]; known are language, k1, b"),
+        (
+            one(leg='[{type = "bm25"}, {type = "bm25"}]'),
+            r"system 'x' has 2 legs; say in \[system\.fusion\] how to fuse",
+        ),
+        (one(fusion='"rrf"'), "fusion is 'rrf', expected a table"),
+        (one(fusion="[]"), r"fusion is \[\], expected a table"),
+        (one(fusion='{how = "rrf"}'), r"fusion: unknown keys \['how'\]; known are method, weights, rrf_k, scaling"),
+        (one(fusion='{method = "sum"}'), "fusion method is 'sum'; allowed are rrf, weighted"),
+        (one(fusion="{method = 5}"), "fusion: method is 5; expected str"),
+        (one(fusion='{scaling = "softmax"}'), "scaling is 'softmax'; allowed are min_max, z_score, none"),
+        (one(fusion="{rrf_k = -1}"), "rrf_k is -1; give 0 or more"),
+        (one(fusion="{rrf_k = 60.5}"), "rrf_k is 60.5; expected int"),
+        (one(fusion="{weights = 0.5}"), "weights is 0.5, expected a list"),
+        (one(fusion="{weights = [0.5, 0.5]}"), "2 weights for 1 legs; give one a leg"),
+        (one(fusion="{weights = []}"), r"weights are \[\]; give 1 numbers"),
+        (one(fusion='{weights = ["1"]}'), r"weights are \['1'\]; give 1 numbers of at least 0"),
+        (one(fusion="{weights = [true]}"), r"weights are \[True\]"),
+        (one(fusion="{weights = [-1]}"), "weights are"),
+        (one(fusion="{weights = [nan]}"), "weights are"),
+        (one(rerank='"r"'), "rerank is 'r', expected a table"),
+        (one(rerank="{}"), "rerank: no model"),
+        (
+            one(rerank='{model = "r", depth = 5}'),
+            r"rerank: unknown keys \['depth'\]; known are model, top_k, max_windows",
+        ),
+        (one(rerank='{model = "r", top_k = 0}'), "rerank top_k is 0; give an integer of at least 1"),
+        (one(rerank='{model = "r", max_windows = 0}'), "max_windows is 0; give an integer of at least 1"),
+        (one(rerank='{model = "r", max_length = -1}'), "rerank max_length is -1"),
+        (one() + one(top_k="0"), "system 2: system 'x': top_k is 0"),
+    ],
+)
+def test_what_a_file_may_not_say(read, tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message) as raised:
+        read(text)
+    assert str(raised.value).startswith(str(tmp_path / "pipelines.toml"))
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.toml"):
+        read_pipelines(tmp_path / "none.toml")
+
+
+def test_systems_made_in_python_are_checked_too():
+    with pytest.raises(ConfigError, match=r"system 'x' has no \[\[system\.leg\]\]"):
+        System("x", ())
+    with pytest.raises(ConfigError, match="a system has no name"):
+        System("", (Bm25Leg(),))
+    with pytest.raises(ConfigError, match="system 'x': quantization is 'f8'"):
+        System("x", (DenseLeg("m", quantization="f8"),))
+    with pytest.raises(ConfigError, match="system 'x': top_k is True"):
+        System("x", (Bm25Leg(),), top_k=True)
+    with pytest.raises(ConfigError, match="system 'x': fusion method is 'rff'"):
+        System("x", (Bm25Leg(), Bm25Leg()), Fusion("rff"))
+
+
+def test_the_embedder_of_a_system_that_is_nothing_else():
+    leg = DenseLeg("m", dimensions=8)
+    assert System("x", (leg,)).embedder is leg
+    assert System("x", (Bm25Leg(),)).embedder is None
+    assert System("x", (leg,), rerank=Rerank("r")).embedder is None
+    assert System("x", (leg, leg), Fusion()).embedder is None
+    assert System("x", (), rerank=Rerank("r")).embedder is None
+
+
+def test_the_models_of_a_system():
+    legs = (DenseLeg("b"), Bm25Leg(), DenseLeg("a"), DenseLeg("b", dimensions=8))
+    assert System("x", legs, Fusion(), Rerank("r")).models == ("b", "a", "r")
+    assert System("x", (Bm25Leg(),)).models == ()
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
+SOME = st.none() | TEXTS
+COUNTS = st.integers(1, 10_000)
+WEIGHTS = st.floats(0, 100, allow_subnormal=False) | st.integers(0, 5)
+LEGS = st.one_of(
+    st.builds(Bm25Leg, st.sampled_from(["auto", "en", "zh", "und"]), st.floats(0, 9), st.floats(0, 1)),
+    st.builds(
+        DenseLeg,
+        TEXTS,
+        st.none() | COUNTS,
+        st.sampled_from(Quantization.__args__),
+        st.integers(0, 500),
+        *(st.none() | TEXTS | st.just(""),) * 2,
+        SOME,
+        SOME,
+        st.none() | COUNTS,
+        *(SOME,) * 3,
+    ),
+)
+RERANKS = st.builds(Rerank, TEXTS, COUNTS, COUNTS, SOME, st.none() | COUNTS, SOME, SOME)
+
+
+@st.composite
+def systems(draw):
+    legs = tuple(draw(st.lists(LEGS, min_size=1, max_size=3)))
+    weights = draw(st.none() | st.tuples(*[WEIGHTS] * len(legs)).filter(sum))
+    fusion = st.builds(
+        Fusion, st.sampled_from(Method.__args__), st.just(weights), COUNTS, st.sampled_from(Scaling.__args__)
+    )
+    fused = draw(fusion if len(legs) > 1 else st.none() | fusion)
+    return System(draw(TEXTS.filter(str.strip)), legs, fused, draw(st.none() | RERANKS), draw(COUNTS))
+
+
+@given(system=systems())
+def test_a_description_reads_back_to_the_same_system(tmp_path_factory, system):
+    path = tmp_path_factory.mktemp("described") / "p.toml"
+    rows = {"name": system.name, **system.describe()}
+    path.write_text(as_toml({"system": [rows]})[1:-1], encoding="utf-8")
+    assert read_pipelines(path) == (system,)
+
+
+def test_a_description_says_what_a_file_would_and_no_more():
+    assert System("x", (Bm25Leg(),)).describe() == {
+        "top_k": 1000,
+        "leg": [{"type": "bm25", "language": "auto", "k1": 1.2, "b": 0.75}],
+    }
+    described = System("x", (DenseLeg("m"), Bm25Leg()), Fusion(weights=(1, 2)), Rerank("r")).describe()
+    assert described["leg"][0] == {"type": "dense", "model": "m", "quantization": "f32", "rescore": 0}
+    assert described["fusion"] == {"method": "rrf", "weights": (1, 2), "rrf_k": 60, "scaling": "min_max"}
+    assert described["rerank"] == {"model": "r", "top_k": 100, "max_windows": 10}
