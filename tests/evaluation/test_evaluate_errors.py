@@ -53,6 +53,12 @@ def test_errors_before_a_model_is_opened(go, data, tiny_bert, tmp_path, counts, 
     assert not counts.opened
 
 
+@pytest.mark.parametrize("more", [{"top_k": 5}, {"rerank_top_k": 5}, {"language": "en"}])
+def test_what_a_pipeline_says_itself_is_not_said_again(go, data, more):
+    with pytest.raises(InvalidInputError, match="a pipeline file says its own"):
+        go(data, pipeline=[System("mine", (Bm25Leg(),))], **more)
+
+
 @pytest.mark.parametrize("more", [{"dimensions": [8]}, {"quantization": ["int8"]}, {"hybrid": True}])
 @pytest.mark.parametrize("pipeline", [(), [System("mine", (Bm25Leg(),))]])
 def test_what_is_for_models_needs_one(go, data, more, pipeline):

@@ -114,6 +114,11 @@ def test_rescoring_everything_is_the_full_search(bench, dense, data):
     np.testing.assert_allclose(ranked.scores, full.scores, atol=1e-6)
 
 
+def test_rescoring_fewer_than_are_wanted_loses_none(bench, dense, data):
+    leg = replace(dense, quantization="binary", rescore=3)
+    assert (retrieve(bench, leg, data, 10).places >= 0).all()
+
+
 def test_a_model_that_does_not_normalise_keeps_its_lengths(bench, data, tmp_path):
     leg = DenseLeg(str(write_embedder(tmp_path / "long", BERT, normalize=False)))
     model = bench.embedder(leg)

@@ -46,6 +46,7 @@ def runs(draw):
 
 @given(run=runs())
 @example(run_of([(0, np.float32(0.1)), (1, np.nextafter(np.float32(0.1), np.float32(0)))]))
+@example(run_of([(0, np.nextafter(np.float32(1024), np.float32(0))), (1, 1023.9999)]))
 @example(run_of([(0, 3.4028235e38), (1, 1e-45), (2, -0.0), (3, -3.4028235e38)]))
 def test_a_run_comes_back_to_the_same_float32(tmp_path_factory, run):
     path = tmp_path_factory.mktemp("run") / "a.trec"

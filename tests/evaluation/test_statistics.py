@@ -183,8 +183,8 @@ def test_p_values_of_correlations_are_uniform_where_nothing_differs(monkeypatch)
     p_values = []
     for seed in range(150):
         gold, noise, other = numbers(seed, 3, 30)
-        # One model in other units: only its ranks may count.
-        samples = Paired(gold + noise, gold, pearson), Paired(100 * (gold + other), gold, pearson)
+        # One model on another scale: only its ranks may count.
+        samples = Paired(gold + noise, gold, pearson), Paired(np.exp(3 * (gold + other)), gold, pearson)
         p_values.append(compare(*samples).p_value)
     assert scipy.stats.kstest(p_values, "uniform").pvalue > 0.01
 
@@ -249,6 +249,8 @@ def test_the_mean_over_data_sets_is_the_weighted_mean():
     weighted = compare_means(systems, baseline, weights)
     assert weighted.difference.value == pytest.approx(np.average(gaps, weights=weights))
     assert weighted.wins + weighted.losses == 67
+    first, alone = compare_means(systems, baseline, (1, 0, 0)), compare(systems[0], baseline[0])
+    assert (first.difference, first.p_value) == (alone.difference, alone.p_value)
 
 
 def test_queries_of_different_data_sets_are_drawn_independently():

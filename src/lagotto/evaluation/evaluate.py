@@ -240,6 +240,10 @@ def _systems(
             top_k=top_k,
             rerank_top_k=rerank_top_k,
         )
+    elif (language, top_k, rerank_top_k) != ("auto", TOP_K, RERANK_TOP_K):
+        raise InvalidInputError(
+            "language, top_k and rerank_top_k are for systems made from models; a pipeline file says its own"
+        )
     systems = (*told, *built)
     names = [system.name for system in systems]
     if twice := next((name for name in names if names.count(name) > 1), None):

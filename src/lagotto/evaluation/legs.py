@@ -125,7 +125,7 @@ def search(
     coarse = ((start, quantizer.decode(quantizer.encode(block), dimension)) for start, block in full())
     scores, places = top_k(wanted, coarse, max(k, leg.rescore))
     if leg.rescore:
-        scores, places = _rescored(wanted, full(), places[:, : leg.rescore])
+        scores, places = _rescored(wanted, full(), places)
     return scores[:, :k], places[:, :k]
 
 

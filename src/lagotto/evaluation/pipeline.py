@@ -57,7 +57,7 @@ class DenseLeg:
     """Keep the first so many numbers of a vector, then normalise again."""
     quantization: Quantization = "f32"
     rescore: int = 0
-    """Find so many with the quantised vectors, then order them by the full ones; 0 leaves it."""
+    """Find so many (at least `System.top_k`) with the quantised vectors, then order them by the full ones; 0: never."""
     query_prompt: str | None = None
     """Put before every query as it stands, instead of what the card says."""
     document_prompt: str | None = None

@@ -101,6 +101,7 @@ REFUSED = {
         {"qrels": "query\tdocument\tgrade\nq1\td1\t1\n"},
         "line 1: relevance 'grade' is no integer",
     ),
+    "a header in the midst": ({"qrels": tsv(*BEIR) + tsv(*BEIR)}, "line 5: relevance 'score' is no integer"),
     "a level with a fraction": ({"qrels": "q1\td1\t0.5\n"}, "relevance '0.5' is no integer; 0 is not relevant"),
     "an infinite level": ({"qrels": "q1\td1\tinf\n"}, "relevance 'inf' is no integer"),
     "a level that is no number": ({"qrels": "q1\td1\tnan\n"}, "relevance 'nan' is no integer"),

@@ -192,3 +192,10 @@ def test_the_fingerprint_changes_with_all_that_decides_figures_and_with_nothing_
         replace(data, answers={"q1": ("a", "b")}),
     ]
     assert len({item.fingerprint for item in [data, *others]}) == len(others) + 1
+
+
+def test_a_name_that_would_steer_a_terminal_is_refused(tmp_path):
+    folder = make(tmp_path)
+    (folder / "dataset.json").write_text(json.dumps({"name": "a\x1b[2Jb"}), encoding="utf-8")
+    with pytest.raises(InvalidInputError, match="can't be shown"):
+        read_retrieval(folder)

@@ -179,6 +179,8 @@ def _meta(folder: Path) -> dict[str, Any]:
     for key, value in meta.items():
         if key != "measures" and not isinstance(value, str):
             raise InvalidInputError(f"{path}: {key} is {json_kind(value)}, expected a string")
+        if key in ("name", "group") and not str(value).isprintable():
+            raise InvalidInputError(f"{path}: {key} {value!r} holds characters that can't be shown; give a plain name")
     for measure in _strings(meta, "measures", str(path)):
         parse_measure(measure)
     return meta
@@ -270,7 +272,7 @@ def _relevance(value: object, where: str) -> int:
         number = float(str(value))
     except ValueError:
         number = float("nan")
-    if isinstance(value, bool) or not number.is_integer():  # inf and nan are none either
+    if not number.is_integer():  # inf and nan are none either
         raise InvalidInputError(f"{where}: relevance {value!r} is no integer; 0 is not relevant, more is more relevant")
     if abs(number) > LARGEST_LEVEL:
         raise InvalidInputError(f"{where}: relevance {value!r} is too large; levels go up to {LARGEST_LEVEL}")
