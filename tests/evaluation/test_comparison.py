@@ -78,6 +78,15 @@ def test_a_group_counts_as_one_data_set_in_the_mean():
     assert item.wins + item.losses + item.ties == sum(sizes.values())
 
 
+def test_the_mean_of_a_group_is_compared_under_its_name():
+    sets = [info("x", "forums"), info("y", "forums")]
+    samples = {(system, data.name): {"map": means(hash_of(system, data.name))} for system in "ab" for data in sets}
+    found = by(compare_systems("a", ["a", "b"], sets, samples))
+    assert [dataset for _, dataset, _ in found] == ["x", "y", "forums"]
+    parts = [[samples[system, data.name]["map"] for data in sets] for system in "ba"]
+    assert found["b", "forums", "map"].difference == compare_means(*parts).difference
+
+
 def test_a_group_has_weight_only_for_the_parts_that_were_measured():
     sets = [info("android", "cqa"), info("gis", "cqa"), info("scifact")]
     measured = [("android", "map"), ("scifact", "map"), ("gis", "ndcg@10")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +10,14 @@ import numpy as np
 from lagotto.core.errors import InvalidInputError
 from lagotto.evaluation.measures import Measure, per_query
 from lagotto.evaluation.results import Comparison, DatasetInfo
-from lagotto.evaluation.statistics import Means, Sample, Test, compare, compare_means, holm
+from lagotto.evaluation.statistics import Means, Outcome, Sample, compare, compare_means, holm
 
 Samples = Mapping[tuple[str, str], Mapping[str, Sample]]
 """(system, data set) -> measure -> what its figure rests on."""
+
+
+_Part = tuple[DatasetInfo, Means, Means]
+"""A data set with the values of a system and of the baseline."""
 
 
 def mean_name(over: int) -> str:
@@ -24,7 +28,7 @@ def mean_name(over: int) -> str:
 def compare_systems(
     baseline: str, systems: Sequence[str], datasets: Sequence[DatasetInfo], samples: Samples
 ) -> tuple[Comparison, ...]:
-    """Every other system against the baseline on every data set, and on the mean of those of one kind.
+    """Every other system against the baseline on every data set, on the mean of every group, and of those of one kind.
 
     A data set with a `group` counts in the mean as one share of its group, as BEIR averages CQADupStack's forums.
     """
@@ -32,7 +36,7 @@ def compare_systems(
     for system in systems:
         if system == baseline:
             continue
-        shared: dict[tuple[str, str], list[tuple[DatasetInfo, Means, Means]]] = {}
+        shared: dict[tuple[str, str], list[_Part]] = {}
         for info in datasets:
             mine, theirs = samples.get((system, info.name), {}), samples.get((baseline, info.name), {})
             for measure in mine:
@@ -43,14 +47,24 @@ def compare_systems(
                 if isinstance(a, Means) and isinstance(b, Means):
                     shared.setdefault((info.kind, measure), []).append((info, a, b))
         for (_, measure), parts in shared.items():
-            if len(parts) > 1:
-                groups = [info.group or info.name for info, _, _ in parts]
+            for name, members in _means(parts):
+                groups = [info.group or info.name for info, _, _ in members]
                 weights = [1 / groups.count(group) for group in groups]
-                test = compare_means([a for _, a, _ in parts], [b for _, _, b in parts], weights)
-                found.append(_comparison(mean_name(len(set(groups))), measure, baseline, system, test))
+                test = compare_means([a for _, a, _ in members], [b for _, _, b in members], weights)
+                found.append(_comparison(name, measure, baseline, system, test))
     order = {info.name: place for place, info in enumerate(datasets)}
     found.sort(key=lambda item: order.get(item.dataset, len(order)))  # stable: systems keep their order in each
     return corrected(found)
+
+
+def _means(parts: Sequence[_Part]) -> Iterator[tuple[str, Sequence[_Part]]]:
+    """What means are compared: those of groups, by the group's name, and that of all where it is of two or more."""
+    units: dict[str, list[_Part]] = {}
+    for part in parts:
+        units.setdefault(part[0].group or part[0].name, []).append(part)
+    yield from ((name, members) for name, members in units.items() if len(members) > 1)
+    if len(units) > 1:
+        yield mean_name(len(units)), parts
 
 
 def compare_runs(
@@ -86,7 +100,7 @@ def corrected(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
     return tuple(out)
 
 
-def _comparison(dataset: str, measure: str, baseline: str, system: str, test: Test) -> Comparison:
+def _comparison(dataset: str, measure: str, baseline: str, system: str, test: Outcome) -> Comparison:
     return Comparison(
         dataset=dataset,
         measure=measure,

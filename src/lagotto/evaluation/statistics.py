@@ -80,7 +80,7 @@ def interval(value: float, draws: Vector) -> Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Outcome:
     """A system against a baseline."""
 
     difference: Estimate
@@ -90,7 +90,7 @@ class Test:
     ties: int
 
 
-def compare(system: Sample, baseline: Sample) -> Test:
+def compare(system: Sample, baseline: Sample) -> Outcome:
     """Two systems on the same queries or pairs, in the same order.
 
     The p-value is that of a two-sided paired randomisation test (Fisher 1935; Smucker, Allan and Carterette, CIKM
@@ -105,7 +105,9 @@ def compare(system: Sample, baseline: Sample) -> Test:
     raise InvalidInputError("two systems are compared on the same queries or pairs, by the same measure")
 
 
-def compare_means(system: Sequence[Means], baseline: Sequence[Means], weights: Sequence[float] | None = None) -> Test:
+def compare_means(
+    system: Sequence[Means], baseline: Sequence[Means], weights: Sequence[float] | None = None
+) -> Outcome:
     """The weighted mean over several data sets of each one's mean; all count the same by default, as in BEIR's average.
 
     Queries are drawn, and swapped, within their data set.
@@ -122,7 +124,7 @@ def compare_means(system: Sequence[Means], baseline: Sequence[Means], weights: S
     flipped = np.average([_flipped_means(gap, rng) for gap in gaps], axis=0, weights=weights)
     p_value = (1 + np.count_nonzero(np.abs(flipped) >= abs(observed) - 1e-12)) / (RESAMPLES + 1)
     every = np.concatenate(gaps)
-    return Test(interval(observed, draws), float(p_value), *_outcomes(every))
+    return Outcome(interval(observed, draws), float(p_value), *_outcomes(every))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -156,7 +158,7 @@ def _outcomes(gap: Vector) -> tuple[int, int, int]:
     return wins, losses, len(gap) - wins - losses
 
 
-def _compare_paired(system: Paired, baseline: Paired) -> Test:
+def _compare_paired(system: Paired, baseline: Paired) -> Outcome:
     rng = np.random.default_rng(_SEED)
     n = len(system.scores)
     a, b = average_ranks(system.scores), average_ranks(baseline.scores)
@@ -168,7 +170,7 @@ def _compare_paired(system: Paired, baseline: Paired) -> Test:
         gap = system.statistic(np.where(swap, b, a), system.gold) - system.statistic(np.where(swap, a, b), system.gold)
         extreme += abs(gap) >= bar
     draws = system.bootstrap() - baseline.bootstrap()  # the same seed draws the same pairs for both
-    return Test(interval(observed, draws), (1 + extreme) / (SLOW_RESAMPLES + 1), 0, 0, n)
+    return Outcome(interval(observed, draws), (1 + extreme) / (SLOW_RESAMPLES + 1), 0, 0, n)
 
 
 def average_ranks(values: Vector) -> Vector:

@@ -87,13 +87,11 @@ def headline_rows(rows: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def find_comparison(report: Report, row: Row, system: str) -> Comparison | None:
-    """The comparison of a system with the baseline on a row; there is none on a group.
+    """The comparison of a system with the baseline on a row.
 
     The comparison of means is over all data sets that have the measure, of whatever kind. It is of the row where the
     numbers of data sets agree: a system with a mean was measured on all of the row, so there can't be others then.
     """
-    if row.level == "group":
-        return None
     name = mean_name(row.over) if row.level == "mean" else row.name
     for item in report.comparisons:
         if (item.dataset, item.measure, item.system) == (name, row.measure, system):
