@@ -9,10 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lagotto.core.token_values import MultiVectors, SparseVectors
     from lagotto.core.values import Embeddings, RankedDocument, Ranking, Scores
     from lagotto.evaluation.evaluate import evaluate
     from lagotto.evaluation.results import Report
-    from lagotto.flag import FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
+    from lagotto.flag import BGEM3FlagModel, FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
     from lagotto.models.embedder import Embedder
     from lagotto.models.loading import resolve
     from lagotto.models.reranker import Reranker
@@ -24,6 +25,9 @@ _HOMES = {
     "Reranker": "lagotto.models.reranker",
     "resolve": "lagotto.models.loading",
     "Embeddings": "lagotto.core.values",
+    "SparseVectors": "lagotto.core.token_values",
+    "MultiVectors": "lagotto.core.token_values",
+    "BGEM3FlagModel": "lagotto.flag",
     "Scores": "lagotto.core.values",
     "Ranking": "lagotto.core.values",
     "RankedDocument": "lagotto.core.values",
@@ -36,17 +40,20 @@ _HOMES = {
 }
 
 __all__ = [
+    "BGEM3FlagModel",
     "Embedder",
     "Embeddings",
     "FlagAutoModel",
     "FlagAutoReranker",
     "FlagModel",
     "FlagReranker",
+    "MultiVectors",
     "RankedDocument",
     "Ranking",
     "Report",
     "Reranker",
     "Scores",
+    "SparseVectors",
     "__version__",
     "evaluate",
     "resolve",

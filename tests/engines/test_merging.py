@@ -12,7 +12,7 @@ import pytest
 from lagotto.batch.planner import similar
 from lagotto.batch.sequences import Batch
 from lagotto.core.errors import ClosedError
-from lagotto.engines.base import TOKEN_BUDGET
+from lagotto.engines.base import TOKEN_BUDGET, Output
 from lagotto.engines.merging import MergingQueue
 from support.engines import ManualEngine, Vectors
 
@@ -33,7 +33,7 @@ class Held:
         self.computed: list[Batch] = []
         self._gate, entered = Event(), Event()
 
-        def compute(given: Batch) -> Vectors:
+        def compute(given: Batch, output: Output) -> Vectors:
             if not entered.is_set():
                 entered.set()
                 self._gate.wait()
@@ -59,6 +59,15 @@ def held() -> Iterator[Held]:
 
 def check(given: Batch, future: Future[Vectors]) -> None:
     np.testing.assert_array_equal(future.result(), ManualEngine.answer(given))
+
+
+def test_only_what_wants_the_same_output_is_merged(held: Held) -> None:
+    given = [batch(9, first=10 * number) for number in range(4)]
+    futures = [held.queue.submit(one, "states" if number % 2 else "pooled") for number, one in enumerate(given)]
+    held.release()
+    for one, future in zip(given, futures, strict=True):
+        check(one, future)
+    assert [sorted(done.ids[:, 0].tolist()) for done in held.computed] == [[0, 20], [10, 30]]
 
 
 def test_similar_batches_are_computed_together(held: Held) -> None:
@@ -150,7 +159,7 @@ def test_random_batches_keep_to_the_limits_and_come_back_right(held: Held) -> No
 
 
 def test_an_error_reaches_every_caller_and_the_worker_goes_on() -> None:
-    def compute(given: Batch) -> Vectors:
+    def compute(given: Batch, output: Output) -> Vectors:
         if given.ids[0, 0] == 1:
             raise MemoryError("too little")
         return ManualEngine.answer(given)
@@ -164,7 +173,7 @@ def test_an_error_reaches_every_caller_and_the_worker_goes_on() -> None:
 
 
 def test_many_threads_get_their_own_rows() -> None:
-    queue = MergingQueue(3, ManualEngine.answer, "busy")
+    queue = MergingQueue(3, lambda given, output: ManualEngine.answer(given), "busy")
 
     def work(seed: int) -> None:
         random = np.random.default_rng(seed)

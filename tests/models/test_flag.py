@@ -109,7 +109,6 @@ LISTED = {
     "multilingual-e5-large-instruct": ("mean", "Instruct: {}\nQuery: {}"),
 }
 LATER = [
-    "bge-m3",
     "bge-reasoner-embed-qwen3-8b-0923",
     "bge-code-v1",
     "bge-en-icl",
@@ -405,8 +404,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> None:
     def instead(name: str, **options: Any) -> None:
         raise Opened(name, options)
 
-    monkeypatch.setattr("lagotto.flag.Embedder", instead)
-    monkeypatch.setattr("lagotto.flag.Reranker", instead)
+    monkeypatch.setattr("lagotto.flag.encoders.Embedder", instead)
+    monkeypatch.setattr("lagotto.flag.encoders.Reranker", instead)
 
 
 @pytest.mark.parametrize(("name", "pooling"), [(name, pooling) for name, (pooling, _) in LISTED.items()])
@@ -440,7 +439,7 @@ def test_a_listed_models_own_query_format_is_used(tmp_path: Path, model: FlagMod
 def test_listed_models_without_a_format_put_the_instruction_before_the_query(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("lagotto.flag.Embedder", lambda *_, **__: None)
+    monkeypatch.setattr("lagotto.flag.encoders.Embedder", lambda *_, **__: None)
     assert FlagAutoModel.from_finetuned(f"org/{name}").query_instruction_format == "{}{}"
 
 
@@ -491,7 +490,6 @@ def test_an_unlisted_model_is_opened_as_its_model_class(tiny_bert: Path, tiny_re
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        (FlagAutoModel, "encoder-only-m3"),
         (FlagAutoModel, "decoder-only-base"),
         (FlagAutoModel, "decoder-only-icl"),
         (FlagAutoModel, "decoder-only-pseudo_moe"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lagotto.batch.sequences import Batch, Sequences
-from lagotto.models.pipeline import CHUNK, CHUNK_CHARACTERS, Computed, chunks, run
+from lagotto.engines.base import Output
+from lagotto.models.pipeline import CHUNK, CHUNK_CHARACTERS, Computed, Pooled, chunks, run
 from support.engines import ManualEngine
 
 
@@ -24,6 +25,10 @@ def some(number: int, seed: int = 0) -> Sequences:
     return sequences(lengths, first=1000 * seed)
 
 
+def collect(given: Sequences) -> Pooled:
+    return Pooled(len(given), 3)
+
+
 def check(part: Computed) -> None:
     expected = [[len(ids), ids[0], ids[1]] for ids in part.sequences.ids]
     np.testing.assert_array_equal(part.outputs, np.array(expected, np.float32).reshape(-1, 3))
@@ -31,7 +36,7 @@ def check(part: Computed) -> None:
 
 def test_outputs_come_in_the_order_of_their_sequences() -> None:
     given = [some(40, seed) for seed in range(5)]
-    parts = list(run(ManualEngine(), 0, given))
+    parts = list(run(ManualEngine(), 0, given, collect))
     assert [part.sequences for part in parts] == given
     for part in parts:
         check(part)
@@ -46,7 +51,7 @@ def test_batches_may_finish_in_any_order() -> None:
             for future in reversed(engine.waiting()):
                 future.finish()
 
-    parts = list(run(engine, 0, encoded()))
+    parts = list(run(engine, 0, encoded(), collect))
     assert len(engine.started) > 8
     assert len(parts) == 4
     for part in parts:
@@ -62,7 +67,7 @@ def test_no_more_than_two_chunks_are_held() -> None:
             read += 1
             yield some(3, read)
 
-    parts = run(ManualEngine(), 0, encoded())
+    parts = run(ManualEngine(), 0, encoded(), collect)
     for taken in range(1, 6):
         next(parts)
         assert read == taken + 1
@@ -72,19 +77,19 @@ def test_a_huge_chunk_does_not_fill_the_engines_queue() -> None:
     longest = 0
 
     class Watched(ManualEngine):
-        def submit(self, batch: Batch):  # type: ignore[no-untyped-def]
+        def submit(self, batch: Batch, output: Output = "pooled"):  # type: ignore[no-untyped-def]
             nonlocal longest
             longest = max(longest, len(self.waiting()))
             return super().submit(batch)
 
-    (part,) = run(Watched(), 0, [sequences([500] * 2000)])
+    (part,) = run(Watched(), 0, [sequences([500] * 2000)], collect)
     check(part)
     assert longest < 100
 
 
 def test_closing_early_cancels_what_has_not_started() -> None:
     engine = ManualEngine()
-    parts = run(engine, 0, (some(40, seed) for seed in range(10)))
+    parts = run(engine, 0, (some(40, seed) for seed in range(10)), collect)
     next(parts)
     waiting = engine.waiting()
     assert waiting
@@ -100,7 +105,7 @@ def test_an_exception_in_the_input_cancels_what_has_not_started() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        next(run(engine, 0, encoded()))
+        next(run(engine, 0, encoded(), collect))
     assert engine.started
     assert all(future.cancelled() for future in engine.started)
 
@@ -115,21 +120,21 @@ def test_an_exception_of_the_engine_reaches_the_caller_and_cancels_the_rest() ->
         yield some(40, 1)
 
     with pytest.raises(MemoryError, match="too little"):
-        next(run(engine, 0, encoded()))
+        next(run(engine, 0, encoded(), collect))
     assert len(engine.started) > 4
     assert all(future.cancelled() for future in engine.started[1:])
 
 
 def test_an_interrupt_while_submitting_cancels_what_was_started() -> None:
     class Full(ManualEngine):
-        def submit(self, batch: Batch):  # type: ignore[no-untyped-def]
+        def submit(self, batch: Batch, output: Output = "pooled"):  # type: ignore[no-untyped-def]
             if len(self.started) == 3:
                 raise KeyboardInterrupt
             return super().submit(batch)
 
     engine = Full()
     with pytest.raises(KeyboardInterrupt):
-        next(run(engine, 0, [some(100)]))
+        next(run(engine, 0, [some(100)], collect))
     assert len(engine.started) == 3
     assert all(future.cancelled() for future in engine.started)
 
@@ -140,28 +145,28 @@ def test_an_exception_in_the_progress_function_reaches_the_caller_and_cancels_th
 
     engine = ManualEngine()
     with pytest.raises(KeyboardInterrupt):
-        list(run(engine, 0, [some(40), some(40, 1)], stop))
+        list(run(engine, 0, [some(40), some(40, 1)], collect, stop))
     assert not engine.waiting()
     assert any(future.cancelled() for future in engine.started)
 
 
 def test_progress_adds_up() -> None:
     told: list[int] = []
-    list(run(ManualEngine(), 0, [some(40, 1), some(25, 2)], told.append))
+    list(run(ManualEngine(), 0, [some(40, 1), some(25, 2)], collect, told.append))
     assert sum(told) == 65
     assert all(number > 0 for number in told)
 
 
 def test_progress_counts_an_input_when_its_last_window_is_done() -> None:
     told: list[int] = []
-    list(run(ManualEngine(), 0, [sequences([90, 90, 90, 3, 50], owner=[0, 0, 0, 1, 2])], told.append))
+    list(run(ManualEngine(), 0, [sequences([90, 90, 90, 3, 50], owner=[0, 0, 0, 1, 2])], collect, told.append))
     assert sum(told) == 3
 
 
 def test_nothing_runs_nothing() -> None:
     engine = ManualEngine()
-    assert list(run(engine, 0, [])) == []
-    (part,) = run(engine, 0, [sequences([])])
+    assert list(run(engine, 0, [], collect)) == []
+    (part,) = run(engine, 0, [sequences([])], collect)
     assert part.outputs.shape == (0, 3)
     assert not engine.started
 

@@ -376,6 +376,22 @@ def write_reranker(folder: Path, shape: Shape = BERT) -> Path:
     return write_plain(folder, shape, classifier=True)
 
 
+def head_tensors(size: int, hidden: int, seed: int) -> Tensors:
+    """Random weights of one of BGE-M3's heads."""
+    random = np.random.default_rng(seed)
+    weight, bias = random.standard_normal((size, hidden)) * 0.3, random.standard_normal(size) * 0.3
+    return {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}
+
+
+def write_m3(folder: Path, shape: Shape = XLMR, *, width: int = 24, hidden: int | None = None) -> Path:
+    """An encoder with BGE-M3's two heads in safetensors; ``hidden`` makes heads that do not fit."""
+    write_plain(folder, shape)
+    for name, size, seed in (("sparse_linear", 1, 3), ("colbert_linear", width, 4)):
+        tensors = head_tensors(size, hidden or shape.hidden, seed)
+        safetensors.numpy.save_file(tensors, str(folder / f"{name}.safetensors"))
+    return folder
+
+
 def some_texts(number: int, *, seed: int = 0, longest: int = 40) -> list[str]:
     """Texts of different lengths out of known and unknown words, Chinese characters and the odd symbol."""
     random = np.random.default_rng(seed)

@@ -17,7 +17,7 @@ from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.checkpoint import Checkpoint, open_checkpoint
 from lagotto.cards.schema import Task
 from lagotto.cards.sources import Source
-from lagotto.engines.base import Engine, EngineInfo, Precision
+from lagotto.engines.base import Engine, EngineInfo, Output, Precision
 
 Opener = Callable[[Checkpoint, Precision, int, Path], Engine]
 Vectors = NDArray[np.float32]
@@ -115,7 +115,7 @@ class ManualEngine:
         self.info = EngineInfo("manual", "cpu", "f32", threads=1, parallel=8, output=3)
         self.started: list[Demanded] = []
 
-    def submit(self, batch: Batch) -> Future[Vectors]:
+    def submit(self, batch: Batch, output: Output = "pooled") -> Future[Vectors]:
         self.started.append(Demanded(batch))
         return self.started[-1]
 

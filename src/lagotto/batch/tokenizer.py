@@ -146,6 +146,16 @@ class Tokenizer:
         """Tokens of a text without special tokens."""
         return len(self._tokenize([text], None, "right")[0])
 
+    def token_id(self, token: str) -> int | None:
+        """The id of a token as the vocabulary spells it; None for one it does not have."""
+        found: int | None = self._rust.token_to_id(token)
+        return found
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that ids stand for, special tokens included."""
+        text: str = self._rust.decode(list(ids), skip_special_tokens=False)
+        return text
+
     def _room(self, max_length: int, special: int, least: int = 1) -> int:
         if max_length < special + least:
             raise InvalidInputError(f"max_length is {max_length}; with {special} special tokens it must be more")

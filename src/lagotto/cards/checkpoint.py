@@ -10,6 +10,7 @@ from typing import get_args
 from lagotto.cards.encoder_config import ENCODER_ARCHITECTURES, EncoderConfig, encoder_config
 from lagotto.cards.fingerprint import fingerprint
 from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, read_folder
+from lagotto.cards.hubs import HEAD_FILES
 from lagotto.cards.registry import find_card, find_named, suggest
 from lagotto.cards.schema import ModelCard, Pooling, Task
 from lagotto.cards.sources import Source
@@ -43,6 +44,7 @@ class Checkpoint:
         for module in self.dense:
             yield from Weights.open(module.folder).files()
         yield self.folder / "tokenizer.json"
+        yield from (self.folder / name for name in HEAD_FILES if (self.folder / name).is_file())
 
     def fingerprint(self, precision: str, cache: Path) -> str:
         """32 hex digits over weights, tokenizer, pooling, prompts and precision."""

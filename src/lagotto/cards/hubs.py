@@ -23,7 +23,9 @@ SMALL_FILES = (
 )
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
-HEAD_FILES = ("colbert_linear.pt", "sparse_linear.pt")
+SPARSE_FILES = ("sparse_linear.safetensors", "sparse_linear.pt")
+MULTI_VECTOR_FILES = ("colbert_linear.safetensors", "colbert_linear.pt")
+HEAD_FILES = (*SPARSE_FILES, *MULTI_VECTOR_FILES)
 """BGE-M3 keeps its two extra heads beside the weights."""
 
 Fetch = Callable[[Sequence[str]], Path]

@@ -9,6 +9,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from lagotto.core.token_values import MultiVectors, SparseVectors
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
@@ -18,11 +20,15 @@ class Embeddings:
     """
 
     dense: NDArray[np.float32]
-    """(n, dimension) float32; a single string gives n = 1."""
+    """(n, dimension) float32; a single string gives n = 1. (n, 0) where ``outputs`` did not ask for ``"dense"``."""
     tokens: NDArray[np.int32]
     """(n,) tokens the model saw: prompt and special tokens included, cut-off tokens not."""
     truncated: NDArray[np.bool_]
     """(n,) whether a text was longer than the limit and lost its end (or start)."""
+    sparse: SparseVectors | None = None
+    """A weight a token, where ``outputs`` asked for ``"sparse"``."""
+    multivector: MultiVectors | None = None
+    """A vector a token, where ``outputs`` asked for ``"multivector"``."""
 
     def __len__(self) -> int:
         return len(self.dense)
@@ -32,7 +38,9 @@ class Embeddings:
 
     def __getitem__(self, index: int | slice) -> NDArray[np.float32] | Embeddings:
         if isinstance(index, slice):
-            return Embeddings(self.dense[index], self.tokens[index], self.truncated[index])
+            sparse = None if self.sparse is None else self.sparse.part(index)
+            multi = None if self.multivector is None else self.multivector.part(index)
+            return Embeddings(self.dense[index], self.tokens[index], self.truncated[index], sparse, multi)
         vector: NDArray[np.float32] = self.dense[index]
         return vector
 
@@ -50,10 +58,14 @@ class Embeddings:
         if len(parts) == 1:
             return parts[0]
         empty = Embeddings(np.zeros((0, dimension), np.float32), np.zeros(0, np.int32), np.zeros(0, np.bool_))
+        sparse = [part.sparse for part in parts if part.sparse is not None]
+        multi = [part.multivector for part in parts if part.multivector is not None]
         return Embeddings(
             np.concatenate([p.dense for p in parts] or [empty.dense]),
             np.concatenate([p.tokens for p in parts] or [empty.tokens]),
             np.concatenate([p.truncated for p in parts] or [empty.truncated]),
+            SparseVectors.concatenate(sparse) if sparse else None,
+            MultiVectors.concatenate(multi) if multi else None,
         )
 
 

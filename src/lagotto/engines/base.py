@@ -15,6 +15,9 @@ from lagotto.core.errors import InvalidInputError
 Precision = Literal["f32", "bf16"]
 """Arithmetic of the matrix products; results always come as float32."""
 
+Output = Literal["pooled", "states"]
+"""What is asked of a batch: one vector (or logit) a row, or the last hidden state of every token."""
+
 TOKEN_BUDGET = 768
 """Padded tokens a batch: enough to keep the matrix products busy, few enough that activations stay in the cache.
 
@@ -43,10 +46,12 @@ class Engine(Protocol):
         """What it runs on and with."""
         ...
 
-    def submit(self, batch: Batch) -> Future[NDArray[np.float32]]:
+    def submit(self, batch: Batch, output: Output = "pooled") -> Future[NDArray[np.float32]]:
         """Queue a batch; the future gives (rows, output) float32: pooled vectors not yet normalised, or logits.
 
-        Never waits: callers bound what they have in flight. Raises `ClosedError`.
+        With ``"states"`` it gives (rows, tokens, hidden), what stands behind a row's length being of no meaning; the
+        tokens' axis may be longer than the batch's. Only embedders have them. Never waits: callers bound what they have
+        in flight. Raises `ClosedError`.
         """
         ...
 

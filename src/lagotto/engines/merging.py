@@ -13,30 +13,30 @@ from numpy.typing import NDArray
 from lagotto.batch.planner import similar
 from lagotto.batch.sequences import Batch
 from lagotto.core.errors import ClosedError
-from lagotto.engines.base import TOKEN_BUDGET
+from lagotto.engines.base import TOKEN_BUDGET, Output
 
-Output = NDArray[np.float32]
-_Waiting = tuple[Batch, Future[Output]]
+Values = NDArray[np.float32]
+_Waiting = tuple[Batch, Output, Future[Values]]
 
 
 class MergingQueue:
     """Runs ``compute`` on queued batches in ``workers`` threads, first come first served.
 
-    A worker takes the oldest batch and adds waiting ones of similar length up to the token budget. Full batches of one
-    large call stay as they are; single texts of many callers come together.
+    A worker takes the oldest batch and adds waiting ones of similar length, of which the same output is wanted, up to
+    the token budget. Full batches of one large call stay as they are; single texts of many callers come together.
     """
 
-    def __init__(self, workers: int, compute: Callable[[Batch], Output], name: str) -> None:
+    def __init__(self, workers: int, compute: Callable[[Batch, Output], Values], name: str) -> None:
         self._compute = compute
         self._waiting: deque[_Waiting] = deque()
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix=name)
 
-    def submit(self, batch: Batch) -> Future[Output]:
+    def submit(self, batch: Batch, output: Output = "pooled") -> Future[Values]:
         """Queue a batch; the future gives its rows. Raises `ClosedError` after `close`."""
-        future: Future[Output] = Future()
+        future: Future[Values] = Future()
         with self._lock:
-            self._waiting.append((batch, future))
+            self._waiting.append((batch, output, future))
             try:
                 # One turn a batch; a turn whose batch went along with another finds nothing left to do.
                 self._workers.submit(self._turn)
@@ -54,15 +54,15 @@ class MergingQueue:
         if not taken:
             return
         try:
-            output = self._compute(_merged([batch for batch, _ in taken]))
+            values = self._compute(_merged([batch for batch, _, _ in taken]), taken[0][1])
         except BaseException as error:  # whatever it is, callers must not wait for ever
-            for _, future in taken:
+            for _, _, future in taken:
                 future.set_exception(error)
             return
         start = 0
-        for batch, future in taken:
+        for batch, _, future in taken:
             end = start + len(batch.lengths)
-            future.set_result(output[start:end])
+            future.set_result(values[start:end])
             start = end
 
     def _take(self) -> list[_Waiting]:
@@ -70,20 +70,21 @@ class MergingQueue:
         with self._lock:
             while self._waiting:
                 oldest = self._waiting.popleft()
-                if oldest[1].set_running_or_notify_cancel():
+                if oldest[2].set_running_or_notify_cancel():
                     break
             else:
                 return []
             taken = [oldest]
             rows, tokens = oldest[0].ids.shape
             shortest = longest = tokens
-            for waiting in sorted(self._waiting, key=lambda w: abs(w[0].ids.shape[1] - tokens)):
+            alike = [waiting for waiting in self._waiting if waiting[1] == oldest[1]]
+            for waiting in sorted(alike, key=lambda w: abs(w[0].ids.shape[1] - tokens)):
                 more, length = waiting[0].ids.shape
                 low, high = min(shortest, length), max(longest, length)
                 if (rows + more) * high > TOKEN_BUDGET or not similar(low, high):
                     break
                 self._waiting.remove(waiting)
-                if waiting[1].set_running_or_notify_cancel():
+                if waiting[2].set_running_or_notify_cancel():
                     taken.append(waiting)
                     rows, shortest, longest = rows + more, low, high
             return taken

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, get_args
@@ -15,12 +16,14 @@ from lagotto.batch.tokenizer import Truncation, check_truncation
 from lagotto.cards.schema import ModelCard, Pooling, PromptTemplate
 from lagotto.core.arrays import check_dimensions, normalize, shorten
 from lagotto.core.errors import InvalidInputError
+from lagotto.core.token_values import MultiVectors, SparseVectors
 from lagotto.core.values import Embeddings
 from lagotto.engines.base import EngineInfo
 from lagotto.models.inputs import checked_ids, checked_texts
 from lagotto.models.loading import Options, load
-from lagotto.models.pipeline import Computed, chunks, run
+from lagotto.models.pipeline import Pooled, chunks, run
 from lagotto.models.progress import Progress, progress_of
+from lagotto.models.token_outputs import DENSE, OutputName, TokenOutputs, check_outputs, open_heads
 
 Role = Literal["text", "query", "document"]
 """What a text is: read as it stands, or written as the card says for one side of a search."""
@@ -128,6 +131,7 @@ class Embedder:
         normalize: bool | None = None,
         max_length: int | None = None,
         truncation: Truncation | None = None,
+        outputs: Collection[OutputName] = DENSE,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of texts as they are: no prompt is added unless asked for (or the checkpoint names a default one).
@@ -136,11 +140,13 @@ class Embedder:
         - ``prompt``: put before every text as it stands. ``instruction``: put in by the card's query template.
         - ``dimensions``: keep the first so many numbers (Matryoshka), then normalise.
         - ``normalize``: L2-normalise; the model's own habit by default. ``progress``: True shows a bar.
+        - ``outputs``: any of ``"dense"``, ``"sparse"``, ``"multivector"``, all from one pass (BGE-M3 and its like).
+          When token outputs are first asked for, the graph is compiled anew, which takes some seconds once.
 
         Raises `InvalidInputError` (with the number of the bad text), `TextTooLongError`, `ClosedError`.
         """
         render = self._renderer("text", prompt, instruction)
-        return self._collect(texts, render, dimensions, normalize, max_length, truncation, progress)
+        return self._collect(texts, render, _Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
 
     def encode_queries(
         self,
@@ -152,11 +158,12 @@ class Embedder:
         normalize: bool | None = None,
         max_length: int | None = None,
         truncation: Truncation | None = None,
+        outputs: Collection[OutputName] = DENSE,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of search queries, written as the model's card says: its instruction, or yours, in its template."""
         render = self._renderer("query", prompt, instruction)
-        return self._collect(queries, render, dimensions, normalize, max_length, truncation, progress)
+        return self._collect(queries, render, _Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
 
     def encode_documents(
         self,
@@ -168,11 +175,14 @@ class Embedder:
         normalize: bool | None = None,
         max_length: int | None = None,
         truncation: Truncation | None = None,
+        outputs: Collection[OutputName] = DENSE,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of documents (passages), written as the model's card says."""
         render = self._renderer("document", prompt, instruction)
-        return self._collect(documents, render, dimensions, normalize, max_length, truncation, progress)
+        return self._collect(
+            documents, render, _Wanted(dimensions, normalize, outputs), max_length, truncation, progress
+        )
 
     def encode_ids(
         self,
@@ -186,14 +196,13 @@ class Embedder:
         """Vectors of token ids of this model's own tokenizer; special tokens are added unless they are there."""
         loaded = self._loaded
         limit, policy = loaded.limit(max_length), self._policy(truncation)
-        if dimensions is not None:
-            check_dimensions(dimensions, self.dimension)
+        wanted = _Wanted(dimensions, normalize)
+        compute = self._computer(wanted)
         encoded = (
             loaded.tokenizer.encode_ids(chunk, limit, policy, start=start)
             for start, chunk in chunks(checked_ids(inputs), len)
         )
-        parts = self._compute(encoded, dimensions, normalize, None)
-        return Embeddings.concatenate(list(parts), dimensions or self.dimension)
+        return Embeddings.concatenate(list(compute(encoded, None)) or [self._nothing(wanted)], self.dimension)
 
     def stream(
         self,
@@ -206,6 +215,7 @@ class Embedder:
         normalize: bool | None = None,
         max_length: int | None = None,
         truncation: Truncation | None = None,
+        outputs: Collection[OutputName] = DENSE,
         progress: Progress = False,
     ) -> Iterator[Embeddings]:
         """As `encode` (or `encode_queries`, `encode_documents`, by ``role``), part by part, for any length of corpus.
@@ -213,7 +223,15 @@ class Embedder:
         The iterable is read only as far as needed, whatever its length. Stopping early costs nothing.
         """
         render = self._renderer(role, prompt, instruction)
-        return self._stream(texts, render, dimensions, normalize, max_length, truncation, progress)
+        return self._stream(texts, render, _Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
+
+    def decode_tokens(self, weights: Mapping[int, float]) -> dict[str, float]:
+        """Sparse weights by the token's text instead of its id; of two ids with one text the larger weight counts."""
+        found: dict[str, float] = {}
+        for number, weight in weights.items():
+            text = self._loaded.tokenizer.decode([number])
+            found[text] = max(weight, found.get(text, weight))
+        return found
 
     def similarity(
         self, queries: Embeddings | NDArray[np.float32], documents: Embeddings | NDArray[np.float32]
@@ -270,29 +288,26 @@ class Embedder:
         self,
         texts: str | Iterable[str],
         render: Callable[[str], str],
-        dimensions: int | None,
-        normalized: bool | None,
+        wanted: _Wanted,
         max_length: int | None,
         truncation: Truncation | None,
         progress: Progress,
     ) -> Embeddings:
-        parts = self._stream(texts, render, dimensions, normalized, max_length, truncation, progress)
-        return Embeddings.concatenate(list(parts), dimensions or self.dimension)
+        parts = list(self._stream(texts, render, wanted, max_length, truncation, progress))
+        return Embeddings.concatenate(parts or [self._nothing(wanted)], self.dimension)
 
     def _stream(
         self,
         texts: str | Iterable[str],
         render: Callable[[str], str],
-        dimensions: int | None,
-        normalized: bool | None,
+        wanted: _Wanted,
         max_length: int | None,
         truncation: Truncation | None,
         progress: Progress,
     ) -> Iterator[Embeddings]:
         loaded = self._loaded
         limit, policy = loaded.limit(max_length), self._policy(truncation)
-        if dimensions is not None:
-            check_dimensions(dimensions, self.dimension)
+        compute = self._computer(wanted)
 
         def encoded() -> Iterator[Sequences]:
             for start, chunk in chunks(checked_texts(texts), len):
@@ -300,27 +315,83 @@ class Embedder:
 
         def parts() -> Iterator[Embeddings]:
             with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
-                yield from self._compute(encoded(), dimensions, normalized, done)
+                yield from compute(encoded(), done)
 
         return parts()
 
-    def _compute(
-        self,
-        encoded: Iterable[Sequences],
-        dimensions: int | None,
-        normalized: bool | None,
-        done: Callable[[int], None] | None,
-    ) -> Iterator[Embeddings]:
+    def _computer(self, wanted: _Wanted) -> _Compute:
+        """The function that turns sequences into values; all that can be wrong with what is wanted is wrong here."""
         loaded = self._loaded
-        unit = self.card.normalize if normalized is None else normalized
-        for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, done):
-            yield _embeddings(part, dimensions, unit)
+        outputs = check_outputs(wanted.outputs)
+        if wanted.dimensions is not None:
+            if "dense" not in outputs:
+                raise InvalidInputError("dimensions cuts dense vectors, and outputs does not ask for them")
+            check_dimensions(wanted.dimensions, self.dimension)
+        unit = self.card.normalize if wanted.normalize is None else wanted.normalize
+        if outputs == {"dense"}:
+
+            def dense(encoded: Iterable[Sequences], done: Callable[[int], None] | None) -> Iterator[Embeddings]:
+                width = loaded.engine.info.output
+
+                def collect(sequences: Sequences) -> Pooled:
+                    return Pooled(len(sequences), width)
+
+                for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, collect, done):
+                    yield _embeddings(part.sequences, _cut(part.outputs, wanted.dimensions, unit))
+
+            return dense
+        heads = open_heads(loaded, outputs)
+
+        def tokens(encoded: Iterable[Sequences], done: Callable[[int], None] | None) -> Iterator[Embeddings]:
+            def collect(sequences: Sequences) -> TokenOutputs:
+                return TokenOutputs(sequences, heads)
+
+            for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, collect, done):
+                found = part.outputs
+                vectors = None if found.dense is None else _cut(found.dense, wanted.dimensions, unit)
+                yield _embeddings(part.sequences, vectors, found.sparse, found.multivector)
+
+        return tokens
+
+    def _nothing(self, wanted: _Wanted) -> Embeddings:
+        """The value of no texts."""
+        outputs = check_outputs(wanted.outputs)
+        none = Sequences([], [], [], [], 0)
+        width = (wanted.dimensions or self.dimension) if "dense" in outputs else 0
+        dense = np.zeros((0, width), np.float32)
+        if outputs == {"dense"}:
+            return _embeddings(none, dense)
+        found = TokenOutputs(none, open_heads(self._loaded, outputs)).value()
+        return _embeddings(none, dense, found.sparse, found.multivector)
 
 
-def _embeddings(part: Computed, dimensions: int | None, unit: bool) -> Embeddings:
-    vectors = shorten(part.outputs, dimensions)
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a call asks of each text."""
+
+    dimensions: int | None = None
+    normalize: bool | None = None
+    outputs: Collection[str] = DENSE
+
+
+_Compute = Callable[[Iterable[Sequences], Callable[[int], None] | None], Iterator[Embeddings]]
+
+
+def _cut(vectors: NDArray[np.float32], dimensions: int | None, unit: bool) -> NDArray[np.float32]:
+    short = shorten(vectors, dimensions)
+    return normalize(short) if unit else short
+
+
+def _embeddings(
+    sequences: Sequences,
+    dense: NDArray[np.float32] | None,
+    sparse: SparseVectors | None = None,
+    multivector: MultiVectors | None = None,
+) -> Embeddings:
     return Embeddings(
-        normalize(vectors) if unit else vectors,
-        np.array(part.sequences.lengths(), np.int32),
-        np.array(part.sequences.truncated, np.bool_),
+        np.zeros((len(sequences), 0), np.float32) if dense is None else dense,
+        np.array(sequences.lengths(), np.int32),
+        np.array(sequences.truncated, np.bool_),
+        sparse,
+        multivector,
     )

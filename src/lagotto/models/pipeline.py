@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lagotto.batch.planner import plan
 from lagotto.batch.sequences import Sequences, pad
-from lagotto.engines.base import TOKEN_BUDGET, Engine
+from lagotto.engines.base import TOKEN_BUDGET, Engine, Output
 
 T = TypeVar("T")
+V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
 
 CHUNK = 2048
 """Inputs tokenised and length-sorted together: enough that batches hardly need padding, few enough to stay small."""
@@ -24,13 +26,46 @@ CHUNK_CHARACTERS = 4_000_000
 _QUEUED = 5  # full batches of one call that are queued or computed, for each thread: enough to never idle
 
 
+class Collector(Protocol[V_co]):
+    """Puts together what the engine gives for the batches of one chunk."""
+
+    @property
+    def output(self) -> Output:
+        """What it wants of the engine."""
+        ...
+
+    def add(self, rows: Sequence[int], values: NDArray[np.float32]) -> None:
+        """What the engine gave for these sequences of the chunk."""
+        ...
+
+    def value(self) -> V_co:
+        """All of it, when every sequence was there."""
+        ...
+
+
+class Pooled:
+    """(sequences, output) float32, in the order of the sequences: vectors, or logits."""
+
+    output: Output = "pooled"
+
+    def __init__(self, sequences: int, width: int) -> None:
+        self._values = np.empty((sequences, width), np.float32)
+
+    def add(self, rows: Sequence[int], values: NDArray[np.float32]) -> None:
+        """One row a sequence."""
+        self._values[rows] = values
+
+    def value(self) -> NDArray[np.float32]:
+        """The matrix."""
+        return self._values
+
+
 @dataclass(frozen=True, slots=True)
-class Computed:
-    """A chunk's sequences and what the engine made of them."""
+class Computed(Generic[V]):
+    """A chunk's sequences and what was made of them."""
 
     sequences: Sequences
-    outputs: NDArray[np.float32]
-    """(sequences, output), in the order of the sequences."""
+    outputs: V
 
 
 def chunks(inputs: Iterable[T], size_of: Callable[[T], int]) -> Iterator[tuple[int, list[T]]]:
@@ -49,17 +84,23 @@ def chunks(inputs: Iterable[T], size_of: Callable[[T], int]) -> Iterator[tuple[i
 
 
 def run(
-    engine: Engine, pad_id: int, encoded: Iterable[Sequences], done: Callable[[int], None] | None = None
-) -> Iterator[Computed]:
-    """Compute chunks of sequences, in order; ``done`` hears, in the caller's thread, how many inputs were finished.
+    engine: Engine,
+    pad_id: int,
+    encoded: Iterable[Sequences],
+    collect: Callable[[Sequences], Collector[V]],
+    done: Callable[[int], None] | None = None,
+) -> Iterator[Computed[V]]:
+    """Compute chunks of sequences, in order; ``collect`` makes what puts a chunk's results together.
+
+    ``done`` hears, in the caller's thread, how many inputs were finished.
 
     While the engine computes one chunk the next is tokenised, and no more than two are held, so any number of texts
     streams through constant memory. Closing the iterator cancels what has not started.
     """
-    pending: deque[_Pending] = deque()
+    pending: deque[_Pending[V]] = deque()
     try:
         for sequences in encoded:
-            pending.append(_Pending(engine, sequences, done))
+            pending.append(_Pending(engine, sequences, collect(sequences), done))
             pending[-1].submit(pad_id)
             if len(pending) > 1:
                 yield pending.popleft().gather()
@@ -70,14 +111,16 @@ def run(
             chunk.cancel()
 
 
-class _Pending:
+class _Pending(Generic[V]):
     """A chunk whose batches are handed to the engine, and collected as they finish."""
 
-    def __init__(self, engine: Engine, sequences: Sequences, done: Callable[[int], None] | None) -> None:
+    def __init__(
+        self, engine: Engine, sequences: Sequences, collector: Collector[V], done: Callable[[int], None] | None
+    ) -> None:
         self._engine = engine
         self._sequences = sequences
+        self._collector = collector
         self._done = done
-        self._outputs = np.empty((len(sequences), engine.info.output), np.float32)
         self._parts: deque[tuple[list[int], int, Future[NDArray[np.float32]]]] = deque()
         self._in_flight = 0  # padded tokens
         self._left = Counter(sequences.owner)  # windows of each input that are not finished
@@ -93,11 +136,11 @@ class _Pending:
             while self._parts and self._in_flight + batch.ids.size > limit:
                 self._collect()
             self._in_flight += batch.ids.size
-            self._parts.append((rows, batch.ids.size, self._engine.submit(batch)))
+            self._parts.append((rows, batch.ids.size, self._engine.submit(batch, self._collector.output)))
             while self._parts and self._parts[0][2].done():
                 self._collect()
 
-    def gather(self) -> Computed:
+    def gather(self) -> Computed[V]:
         """Wait for what is not finished."""
         try:
             while self._parts:
@@ -105,7 +148,7 @@ class _Pending:
         except BaseException:
             self.cancel()
             raise
-        return Computed(self._sequences, self._outputs)
+        return Computed(self._sequences, self._collector.value())
 
     def cancel(self) -> None:
         """Drop the batches that have not started."""
@@ -114,7 +157,7 @@ class _Pending:
 
     def _collect(self) -> None:
         rows, tokens, future = self._parts[0]
-        self._outputs[rows] = future.result()
+        self._collector.add(rows, future.result())
         self._parts.popleft()
         self._in_flight -= tokens
         if self._done is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lagotto.batch.sequences import Sequences
 from lagotto.batch.tokenizer import Truncation, check_truncation
@@ -17,7 +18,7 @@ from lagotto.core.values import RankedDocument, Ranking, Scores
 from lagotto.engines.base import EngineInfo
 from lagotto.models.inputs import check_count, checked_pairs, checked_texts, is_pair
 from lagotto.models.loading import Options, load
-from lagotto.models.pipeline import Computed, chunks, run
+from lagotto.models.pipeline import Computed, Pooled, chunks, run
 from lagotto.models.progress import Progress, progress_of
 
 MAX_WINDOWS = 10
@@ -141,8 +142,11 @@ class Reranker:
                     start=start,
                 )
 
+        def collect(sequences: Sequences) -> Pooled:
+            return Pooled(len(sequences), loaded.engine.info.output)
+
         with progress_of(progress, [pairs] if is_pair(pairs) else pairs, "pair") as done:
-            parts = [_best(part) for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded(), done)]
+            parts = [_best(part) for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded(), collect, done)]
         scores = np.concatenate([p.scores for p in parts] or [np.zeros(0, np.float32)])
         return Scores(
             sigmoid(scores) if normalize else scores,
@@ -204,7 +208,7 @@ class Reranker:
         return f"Reranker({self.name!r}: {self._loaded.describe()})"
 
 
-def _best(part: Computed) -> Scores:
+def _best(part: Computed[NDArray[np.float32]]) -> Scores:
     """One score a pair: the best of its windows."""
     sequences = part.sequences
     owner = np.array(sequences.owner, np.int64)

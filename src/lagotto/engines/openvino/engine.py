@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
-from lagotto.engines.base import EngineInfo, Precision
+from lagotto.engines.base import EngineInfo, Output, Precision
 from lagotto.engines.merging import MergingQueue
 from lagotto.engines.openvino.compiled import Compiled, Settings, compile_cached, supports_bf16
 from lagotto.engines.openvino.graph import build
@@ -24,32 +27,90 @@ class OpenVinoEngine:
         self, checkpoint: Checkpoint, precision: Precision, threads: int, cache: Path, fingerprint: str
     ) -> None:
         settings = Settings(precision, threads, streams=streams_for(threads))
-        self._compiled: Compiled | None = compile_cached(lambda: build(checkpoint), settings, fingerprint, cache)
-        model = self._compiled.model
-        output = int(model.output(0).get_partial_shape()[1].get_length())
-        self.info = EngineInfo("openvino", "cpu", precision, threads, settings.streams, output)
-        self._names = [port.get_any_name() for port in model.inputs]
-        self._local = threading.local()
+
+        def open_graph(states: bool) -> Compiled:
+            key = f"{fingerprint}-states" if states else fingerprint
+            return compile_cached(lambda: build(checkpoint, states=states), settings, key, cache)
+
+        self._graph = _Graph(open_graph)
+        self.info = EngineInfo("openvino", "cpu", precision, threads, settings.streams, self._graph.width)
         self._queue = MergingQueue(settings.streams, self._infer, name="lagotto-openvino")
 
-    def submit(self, batch: Batch) -> Future[NDArray[np.float32]]:
+    def submit(self, batch: Batch, output: Output = "pooled") -> Future[NDArray[np.float32]]:
         """Queue a batch."""
-        return self._queue.submit(batch)
+        return self._queue.submit(batch, output)
 
     def close(self) -> None:
         """Finish what was started, then free the weights."""
         self._queue.close()
+        self._graph.close()
+
+    def _infer(self, batch: Batch, output: Output) -> NDArray[np.float32]:
+        values = {"ids": batch.ids, "lengths": batch.lengths, "second": batch.second}
+        with self._graph.request(states=output == "states") as request:
+            names = [port.get_any_name() for port in request.model_inputs]
+            results = request.infer({name: values[name] for name in names}, share_inputs=True)
+            wanted = results[1] if output == "states" else results[0]
+            return np.array(wanted, np.float32)  # a copy: the request's own memory is used again
+
+
+class _Graph:
+    """The compiled graph in use, one infer request a thread.
+
+    It begins with the graph that computes pooled vectors alone. When hidden states are first asked for, that one is
+    replaced by the graph that gives both: the weights are in memory once, at the price of a pause.
+    """
+
+    def __init__(self, open_graph: Callable[[bool], Compiled]) -> None:
+        self._open = open_graph
+        self._compiled: Compiled | None = open_graph(False)
+        self._states = False
+        self._turn = threading.Condition()
+        self._running = 0
+        self._changing = False
+        self._local = threading.local()
+        self.width = int(self._compiled.model.output(0).get_partial_shape()[1].get_length())
+        """Numbers a pooled row has."""
+
+    @contextmanager
+    def request(self, states: bool) -> Iterator[Any]:
+        """This thread's infer request, of a graph that gives what is wanted."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._changing)
+            if states and not self._states:
+                self._add_states()
+            self._running += 1
+        try:
+            request = getattr(self._local, "request", None)
+            if request is None:
+                assert self._compiled is not None  # closed only after the queue has ended
+                request = self._local.request = self._compiled.model.create_infer_request()
+            yield request
+        finally:
+            with self._turn:
+                self._running -= 1
+                self._turn.notify_all()
+
+    def close(self) -> None:
+        """Free the weights."""
         self._local = threading.local()
         self._compiled = None
 
-    def _infer(self, batch: Batch) -> NDArray[np.float32]:
-        request = getattr(self._local, "request", None)
-        if request is None:
-            assert self._compiled is not None  # freed only after the queue has ended
-            request = self._local.request = self._compiled.model.create_infer_request()
-        values = {"ids": batch.ids, "lengths": batch.lengths, "second": batch.second}
-        results = request.infer({name: values[name] for name in self._names}, share_inputs=True)
-        return np.array(results[0], np.float32)  # a copy: the request's own memory is used again
+    def _add_states(self) -> None:
+        """Replace the graph, with the lock held; others wait until it is done."""
+        self._changing = True
+        try:
+            self._turn.wait_for(lambda: self._running == 0)
+            self.close()  # first the old weights go, so that they are never in memory twice
+            try:
+                self._compiled = self._open(True)
+                self._states = True
+            except BaseException:
+                self._compiled = self._open(False)
+                raise
+        finally:
+            self._changing = False
+            self._turn.notify_all()
 
 
 def streams_for(threads: int) -> int:

@@ -14,18 +14,19 @@ from lagotto.cards.encoder_config import EncoderConfig
 from lagotto.cards.folder import DenseModule
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError
-from lagotto.engines.openvino.encoder import Inputs, encoder, inputs
+from lagotto.engines.openvino.encoder import Inputs, encoder, inputs, pick
 from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar
 
 _PREFIXES = ("", "bert.", "roberta.", "model.", "0.auto_model.")
 """What transformers, sentence-transformers and FlagEmbedding put before the encoder's names."""
 
 
-def build(checkpoint: Checkpoint) -> Model:
+def build(checkpoint: Checkpoint, *, states: bool = False) -> Model:
     """The graph of a checkpoint: ids, lengths (and starts of second segments) -> (batch, output) float32.
 
     An embedder gives pooled vectors that are not normalised (that, and cutting dimensions, is cheaper and more exact
-    in float32 afterwards); a reranker gives the raw logit.
+    in float32 afterwards); a reranker gives the raw logit. With ``states`` an embedder's graph has a second output,
+    the last hidden states, (batch, tokens, hidden).
     """
     config = checkpoint.config
     weights = Weights.open(checkpoint.folder)
@@ -34,13 +35,16 @@ def build(checkpoint: Checkpoint) -> Model:
         given = inputs(config, pairs=True)
         first = op.multiply(given.lengths, op.constant(0, np.int32))
         state = _drop_token_axis(encoder(config, named, given, only=first))
-        out = _classifier(config, Parameters(weights, str(checkpoint.folder)), named, state)
+        out = [_classifier(config, Parameters(weights, str(checkpoint.folder)), named, state)]
     else:
         given = inputs(config, pairs=False)
-        out = _pooled(checkpoint, named, given)
+        whole = encoder(config, named, given) if states else None
+        pooled = _pooled(checkpoint, named, given, whole)
         for module in checkpoint.dense:
-            out = _dense(module, out)
-    return Model([op.result(op.convert(out, "f32"))], given.parameters(), "encoder")
+            pooled = _dense(module, pooled)
+        out = [pooled] if whole is None else [pooled, whole]
+    results = [op.result(op.convert(node, "f32")) for node in out]
+    return Model(results, given.parameters(), "encoder")
 
 
 def _encoder_weights(weights: Weights, checkpoint: Checkpoint) -> Parameters:
@@ -80,14 +84,15 @@ def _drop_token_axis(x: Node) -> Node:
     return op.squeeze(x, integers(1))
 
 
-def _pooled(checkpoint: Checkpoint, weights: Parameters, given: Inputs) -> Node:
-    """(batch, hidden): one vector a row, by the card's pooling."""
+def _pooled(checkpoint: Checkpoint, weights: Parameters, given: Inputs, whole: Node | None) -> Node:
+    """(batch, hidden): one vector a row, by the card's pooling; ``whole`` are the states, where all are computed."""
     config, pooling = checkpoint.config, checkpoint.card.pooling
     if pooling in ("cls", "last_token"):
         zero = op.multiply(given.lengths, op.constant(0, np.int32))
         only = zero if pooling == "cls" else op.subtract(given.lengths, op.constant(1, np.int32))
-        return _drop_token_axis(encoder(config, weights, given, only=only))
-    states = encoder(config, weights, given)
+        state = encoder(config, weights, given, only=only) if whole is None else pick(whole, only)
+        return _drop_token_axis(state)
+    states = encoder(config, weights, given) if whole is None else whole
     mask = op.unsqueeze(given.mask, op.constant(2))  # (batch, tokens, 1)
     if pooling == "max":
         return op.reduce_max(op.select(mask, states, scalar(-1e30)), op.constant(1))

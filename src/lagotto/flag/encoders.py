@@ -1,17 +1,4 @@
-"""FlagEmbedding's names, signatures, defaults and return shapes, as thin calls on `Embedder` and `Reranker`.
-
-A FlagEmbedding script runs after changing ``from FlagEmbedding import ...`` to ``from lagotto import ...``. What is
-different, on purpose:
-
-- An unknown keyword raises, where FlagEmbedding sets it as an attribute that nobody reads.
-- ``batch_size`` is accepted and has no effect: batches are planned by tokens.
-- ``use_fp16=True`` means half precision where the CPU has it in hardware (bfloat16), else float32.
-- ``trust_remote_code=True`` is accepted; code from a repository is never executed, a model that needs it is refused.
-- A reranker's query is cut so that query and document always fit ``max_length``; FlagEmbedding's ``only_second``
-  truncation fails there, and the model gets more tokens than it was trained for.
-
-Source: FlagEmbedding 1.4.2, ``abc/inference/AbsEmbedder.py``, ``abc/inference/AbsReranker.py``, ``inference/``.
-"""
+"""`FlagModel` and `FlagReranker` for encoder models, and the classes that choose by a listed name."""
 
 from __future__ import annotations
 
@@ -19,18 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from lagotto.cards.checkpoint import check_runs
 from lagotto.cards.registry import find_by_repo_name
 from lagotto.cards.schema import ModelCard, Pooling
-from lagotto.core.errors import InvalidInputError, MissingDependencyError, UnsupportedModelError
+from lagotto.core.errors import InvalidInputError, UnsupportedModelError
+from lagotto.flag.m3 import BGEM3FlagModel
+from lagotto.flag.shared import Devices, device_of, instructed, tensor_of
 from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
 
-Devices = str | int | list[str] | list[int] | None
 _ENCODERS = "encoder-only-base"
-_EMBEDDER_CLASSES = ("encoder-only-m3", "decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe")
+_M3 = "encoder-only-m3"
+_EMBEDDER_CLASSES = ("decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe")
 _RERANKER_CLASSES = ("decoder-only-base", "decoder-only-layerwise", "decoder-only-lightweight")
 
 
@@ -60,7 +47,7 @@ class FlagModel:
     ) -> None:
         self.model = Embedder(
             model_name_or_path,
-            device=_device(devices),
+            device=device_of(devices),
             precision="bf16" if use_bf16 else "auto" if use_fp16 else "f32",
             pooling=pooling_method,
             hub_cache_dir=cache_dir,
@@ -122,7 +109,7 @@ class FlagModel:
         """(n, d) float32 for a list, (d,) for a string; a torch tensor when ``convert_to_numpy`` is False."""
         texts = [sentences] if isinstance(sentences, str) else list(sentences)
         if instruction is not None:
-            texts = [_instructed(instruction_format or "{}{}", instruction, text) for text in texts]
+            texts = [instructed(instruction_format or "{}{}", instruction, text) for text in texts]
         dense = self.model.encode(
             texts,
             prompt="",
@@ -132,7 +119,7 @@ class FlagModel:
         ).dense
         vectors = dense[0] if isinstance(sentences, str) else dense
         as_numpy = self.convert_to_numpy if convert_to_numpy is None else convert_to_numpy
-        return vectors if as_numpy else _tensor(vectors)
+        return vectors if as_numpy else tensor_of(vectors)
 
     def stop_self_pool(self) -> None:
         """Free the model; FlagEmbedding stops its worker processes here."""
@@ -160,7 +147,7 @@ class FlagReranker:
     ) -> None:
         self.model = Reranker(
             model_name_or_path,
-            device=_device(devices),
+            device=device_of(devices),
             precision="auto" if use_fp16 else "f32",
             hub_cache_dir=cache_dir,
         )
@@ -201,12 +188,12 @@ class FlagReranker:
     def _query(self, text: str) -> str:
         if self.query_instruction_for_rerank is None:
             return text
-        return _instructed(self.query_instruction_format, self.query_instruction_for_rerank, text)
+        return instructed(self.query_instruction_format, self.query_instruction_for_rerank, text)
 
     def _passage(self, text: str) -> str:
         if self.passage_instruction_for_rerank is None:
             return text
-        return _instructed(self.passage_instruction_format, self.passage_instruction_for_rerank, text)
+        return instructed(self.passage_instruction_format, self.passage_instruction_for_rerank, text)
 
 
 class FlagAutoModel:
@@ -230,19 +217,22 @@ class FlagAutoModel:
         query_instruction_format: str | None = None,
         truncate_dim: int | None = None,
         **kwargs: Any,
-    ) -> FlagModel:
+    ) -> FlagModel | BGEM3FlagModel:
         """The model of that name (the last part of the path counts), or of ``model_class`` for an unlisted one.
 
         Raises `InvalidInputError` for a name that is not listed, `UnsupportedModelError` for one that comes later.
         """
+        three = model_class == _M3
         if model_class is None:
             card = _listed(model_name_or_path)
-            _only_encoders(card)
+            check_runs(card)
+            three = "sparse" in card.heads
             pooling_method = pooling_method or card.pooling
             query_instruction_format = query_instruction_format or _positional(card.query.format)
-        else:
-            _check_class(model_class, _EMBEDDER_CLASSES)
-        return FlagModel(
+        elif not three:
+            _check_class(model_class, (_ENCODERS, _M3), _EMBEDDER_CLASSES)
+        chosen = BGEM3FlagModel if three else FlagModel
+        return chosen(
             model_name_or_path,
             normalize_embeddings=normalize_embeddings,
             use_fp16=use_fp16,
@@ -274,9 +264,9 @@ class FlagAutoReranker:
     ) -> FlagReranker:
         """The reranker of that name, or of ``model_class`` for an unlisted one. Raises as `FlagAutoModel` does."""
         if model_class is None:
-            _only_encoders(_listed(model_name_or_path))
+            check_runs(_listed(model_name_or_path))
         else:
-            _check_class(model_class, _RERANKER_CLASSES)
+            _check_class(model_class, (_ENCODERS,), _RERANKER_CLASSES)
         return FlagReranker(model_name_or_path, use_fp16=use_fp16, trust_remote_code=bool(trust_remote_code), **kwargs)
 
 
@@ -292,43 +282,12 @@ def _listed(name_or_path: str) -> ModelCard:
     return card
 
 
-def _only_encoders(card: ModelCard) -> None:
-    from lagotto.cards.checkpoint import check_runs
-
-    check_runs(card)
-    if "sparse" in card.heads:
-        raise UnsupportedModelError(
-            f"{card.name}: BGEM3FlagModel (dense, sparse and multi-vector) comes later; "
-            "lagotto.Embedder runs its dense vectors today"
-        )
-
-
-def _check_class(name: str, later: tuple[str, ...]) -> None:
+def _check_class(name: str, running: tuple[str, ...], later: tuple[str, ...]) -> None:
     if name in later:
-        raise UnsupportedModelError(f"model_class {name!r} comes later; {_ENCODERS!r} runs in this version")
-    if name != _ENCODERS:
-        raise InvalidInputError(f"model_class {name!r} is unknown; allowed are {', '.join((_ENCODERS, *later))}")
+        raise UnsupportedModelError(f"model_class {name!r} comes later; {', '.join(running)} run in this version")
+    if name not in running:
+        raise InvalidInputError(f"model_class {name!r} is unknown; allowed are {', '.join((*running, *later))}")
 
 
 def _positional(template: str) -> str:
     return template.replace("{instruction}", "{}").replace("{text}", "{}")
-
-
-def _instructed(template: str, instruction: str, text: str) -> str:
-    """FlagEmbedding's formatting; a backslash-n typed on a command line means a line break."""
-    return template.replace("\\n", "\n").format(instruction, text)
-
-
-def _device(devices: Devices) -> str:
-    wanted = devices if isinstance(devices, list) else [devices]
-    if len(wanted) != 1:
-        raise UnsupportedModelError(f"devices {devices!r}: this version computes on one device, 'cpu'")
-    return "auto" if wanted[0] is None else str(wanted[0])
-
-
-def _tensor(vectors: NDArray[np.float32]) -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise MissingDependencyError("convert_to_numpy=False needs torch: pip install torch") from None
-    return torch.from_numpy(np.ascontiguousarray(vectors))

@@ -1,0 +1,19 @@
+"""FlagEmbedding's names, signatures, defaults and return shapes, as thin calls on `Embedder` and `Reranker`.
+
+A FlagEmbedding script runs after changing ``from FlagEmbedding import ...`` to ``from lagotto import ...``. What is
+different, on purpose:
+
+- An unknown keyword raises, where FlagEmbedding sets it as an attribute that nobody reads.
+- ``batch_size`` is accepted and has no effect: batches are planned by tokens.
+- ``use_fp16=True`` means half precision where the CPU has it in hardware (bfloat16), else float32.
+- ``trust_remote_code=True`` is accepted; code from a repository is never executed, a model that needs it is refused.
+- A reranker's query is cut so that query and document always fit ``max_length``; FlagEmbedding's ``only_second``
+  truncation fails there, and the model gets more tokens than it was trained for.
+
+Source: FlagEmbedding 1.4.2, ``abc/inference/AbsEmbedder.py``, ``abc/inference/AbsReranker.py``, ``inference/``.
+"""
+
+from lagotto.flag.encoders import FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
+from lagotto.flag.m3 import BGEM3FlagModel
+
+__all__ = ["BGEM3FlagModel", "FlagAutoModel", "FlagAutoReranker", "FlagModel", "FlagReranker"]

@@ -1,0 +1,98 @@
+"""Scores between texts by their sparse and multi-vector forms, and BGE-M3's weighted sum of all three."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lagotto.core.errors import InvalidInputError
+from lagotto.core.token_values import MultiVectors, SparseVectors
+
+M3_WEIGHTS = (0.4, 0.2, 0.4)
+"""Dense, sparse, multi-vector: the weights of BGE-M3's own examples."""
+
+
+def lexical_matching(queries: SparseVectors, documents: SparseVectors) -> NDArray[np.float32]:
+    """(queries, documents) sums over shared tokens of the product of their weights."""
+    if queries.vocabulary != documents.vocabulary:
+        raise InvalidInputError(
+            f"vocabularies of {queries.vocabulary} and {documents.vocabulary} entries can't be compared"
+        )
+    scores = np.zeros((len(queries), len(documents)), np.float32)
+    owner = np.repeat(np.arange(len(documents)), np.diff(documents.indptr))
+    weights = np.zeros(documents.vocabulary, np.float32)  # one query at a time as a whole row: 1 MB for BGE-M3
+    for row in range(len(queries)):
+        ids, values = queries.row(row)
+        weights[ids] = values
+        found = weights[documents.indices] * documents.values
+        scores[row] = np.bincount(owner, found, minlength=len(documents))
+        weights[ids] = 0
+    return scores
+
+
+def lexical_matching_pairs(left: SparseVectors, right: SparseVectors) -> NDArray[np.float32]:
+    """(n,) the same for text i of one side with text i of the other."""
+    _same_number(len(left), len(right))
+    scores = np.zeros(len(left), np.float32)
+    for row in range(len(left)):
+        (a, x), (b, y) = left.row(row), right.row(row)
+        _, at_a, at_b = np.intersect1d(a, b, assume_unique=True, return_indices=True)
+        scores[row] = x[at_a] @ y[at_b]
+    return scores
+
+
+def max_sim(query: NDArray[np.float32], document: NDArray[np.float32]) -> float:
+    """The mean over a query's vectors of the largest inner product with a document's vectors; 0 where one has none.
+
+    >>> max_sim(np.eye(2, dtype=np.float32), np.array([[1, 0], [0.6, 0.8]], np.float32))
+    0.8999999761581421
+    """
+    if not len(query) or not len(document):
+        return 0.0
+    return float((query @ document.T).max(axis=1).mean())
+
+
+def max_sim_pairs(left: MultiVectors, right: MultiVectors) -> NDArray[np.float32]:
+    """(n,) `max_sim` of text i of one side with text i of the other."""
+    _same_number(len(left), len(right))
+    return np.array([max_sim(a, b) for a, b in zip(left, right, strict=True)], np.float32)
+
+
+def max_sim_matrix(queries: MultiVectors, documents: MultiVectors) -> NDArray[np.float32]:
+    """(queries, documents) `max_sim`; one query against one document after another's tokens, never all at once.
+
+    Padding does not exist here: each document is its own tokens, so a term's best match may well be negative.
+    FlagEmbedding pads documents with zero vectors, which floors each term at 0 whenever a longer document is near.
+    """
+    scores = np.zeros((len(queries), len(documents)), np.float32)
+    lengths = np.diff(documents.offsets)
+    filled = np.flatnonzero(lengths)
+    if not len(filled):
+        return scores
+    starts = documents.offsets[:-1][filled]
+    flat = documents.vectors.astype(np.float32, copy=False)
+    for row, query in enumerate(queries):
+        if len(query):
+            best = np.maximum.reduceat(query @ flat.T, starts, axis=1)  # (query tokens, documents)
+            scores[row, filled] = best.mean(axis=0)
+    return scores
+
+
+def weighted(
+    dense: NDArray[np.float32],
+    sparse: NDArray[np.float32],
+    multi: NDArray[np.float32],
+    weights: Sequence[float] = M3_WEIGHTS,
+) -> NDArray[np.float32]:
+    """The weighted mean of three scores of the same pairs; weights of dense, sparse, multi-vector in this order."""
+    if len(weights) != 3 or not sum(weights) > 0 or min(weights) < 0:
+        raise InvalidInputError(f"weights are {list(weights)}; give three numbers of at least 0, not all 0")
+    out: NDArray[np.float32] = (weights[0] * dense + weights[1] * sparse + weights[2] * multi) / sum(weights)
+    return out
+
+
+def _same_number(left: int, right: int) -> None:
+    if left != right:
+        raise InvalidInputError(f"{left} and {right} texts can't be paired; give as many on both sides")

@@ -1,0 +1,101 @@
+"""BGE-M3's heads for tokens: a weight for each (sparse, "lexical"), a vector for each (multi-vector, "ColBERT").
+
+Source: Chen et al. 2024 (M3-Embedding), and FlagEmbedding's ``finetune/embedder/encoder_only/m3/modeling.py`` and
+``inference/embedder/encoder_only/m3.py``. Each is one linear layer over the encoder's last hidden states, and is
+computed here in float32: a third of a percent of the encoder's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lagotto.cards.weights import read_tensors
+from lagotto.core.arrays import normalize
+from lagotto.core.errors import CheckpointError, ModelNotFoundError
+
+States = NDArray[np.float32]
+"""(tokens, hidden) of one text, padding left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """x W^T + b."""
+
+    weight: NDArray[np.float32]
+    """(out, in)"""
+    bias: NDArray[np.float32]
+    """(out,)"""
+
+    @staticmethod
+    def read(path: Path, size_in: int) -> Linear:
+        """A linear layer's state dict. Raises `CheckpointError` for one that does not fit the encoder."""
+        tensors = read_tensors(path)
+        if set(tensors) != {"weight", "bias"}:
+            raise CheckpointError(f"{path}: holds {', '.join(sorted(tensors)) or 'nothing'}; expected weight and bias")
+        weight = np.ascontiguousarray(tensors["weight"], np.float32)
+        bias = np.ascontiguousarray(tensors["bias"], np.float32)
+        if weight.ndim != 2 or weight.shape[1] != size_in or bias.shape != weight.shape[:1]:
+            raise CheckpointError(
+                f"{path}: weight has shape {weight.shape} and bias {bias.shape}; the encoder gives {size_in} numbers"
+            )
+        return Linear(weight, bias)
+
+    def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(..., in) -> (..., out)."""
+        out: NDArray[np.float32] = x @ self.weight.T + self.bias
+        return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseHead:
+    """A weight a token: ReLU of a linear layer; of a token that comes several times the largest counts."""
+
+    linear: Linear
+    unused: frozenset[int]
+    """Special tokens, which get no weight."""
+
+    def __call__(self, states: States, ids: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """(token ids, weights) of a text, ids rising, weights above 0."""
+        weights = np.maximum(self.linear(states)[:, 0], 0)
+        found, places = np.unique(ids, return_inverse=True)
+        largest = np.zeros(len(found), np.float32)
+        np.maximum.at(largest, places, weights)
+        keep = (largest > 0) & ~np.isin(found, list(self.unused))
+        return found[keep].astype(np.int32), largest[keep]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MultiVectorHead:
+    """A unit vector for every token but the first (CLS)."""
+
+    linear: Linear
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+        return len(self.linear.bias)
+
+    def __call__(self, states: States) -> NDArray[np.float32]:
+        """(tokens - 1, dimension) unit vectors of a text."""
+        return normalize(self.linear(states[1:]))
+
+
+def find_head(folder: Path, names: Sequence[str]) -> Path | None:
+    """The first of these files that is in a folder."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def require_head(folder: Path, names: Sequence[str], what: str) -> Path:
+    """The head's file. Raises `ModelNotFoundError` without it: random weights would be worse than none."""
+    path = find_head(folder, names)
+    if path is None:
+        raise ModelNotFoundError(
+            f"{what} output needs {' or '.join(names)}, and {folder} has neither; download the whole checkpoint, "
+            "or ask for dense output alone"
+        )
+    return path
