@@ -354,6 +354,4 @@ def test_benchmarks_are_fetched_to_a_folder_that_is_named(run, tmp_path, monkeyp
 
 
 def test_a_benchmark_nobody_knows(run):
-    one_line(
-        run("eval", "benchmarks", "--fetch", "beir/scifcat"), "benchmark 'beir/scifcat' is not known.*beir/scifact"
-    )
+    one_line(run("eval", "benchmarks", "--fetch", "beir/scifcat"), "'beir/scifcat' is no benchmark.*beir/scifact")

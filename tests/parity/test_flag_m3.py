@@ -19,7 +19,8 @@ from support.pickled import pickled_heads
 torch = pytest.importorskip("torch")
 
 LIBRARIES = ["lagotto.flag", "FlagEmbedding"]
-TEXTS = [text for text in some_texts(12, seed=8, longest=25) if text]
+# transformers 5 makes XLM-RoBERTa tokenizers without the normaliser of their tokenizer.json, so nothing to normalise.
+TEXTS = [text for text in some_texts(16, seed=8, longest=25) if text and "…" not in text]
 PAIRS = [(TEXTS[0], TEXTS[1]), (TEXTS[2], TEXTS[3]), (TEXTS[4], TEXTS[4])]
 ALL = {"return_dense": True, "return_sparse": True, "return_colbert_vecs": True}
 CLOSE = 1e-4

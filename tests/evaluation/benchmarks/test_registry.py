@@ -174,7 +174,7 @@ def test_an_unknown_name_is_answered_with_near_ones(name: str, near: str) -> Non
 
 @pytest.mark.parametrize("name", ["", "zzz", "beir/zzz/", "@gpt4_reason", "beir@gpt4_reason"])
 def test_what_stands_for_nothing_is_an_error(name: str) -> None:
-    with pytest.raises(InvalidInputError, match="is not known"):
+    with pytest.raises(InvalidInputError, match="is no benchmark"):
         expand(name)
 
 

@@ -127,9 +127,9 @@ def test_names_that_stand_for_nothing(tmp_path, fetched):
         with pytest.raises(InvalidInputError, match="no such file or folder") as raised:
             open_data([name])
         assert str(raised.value).startswith(str(name))
-    with pytest.raises(InvalidInputError, match=r"benchmark 'scifct' is not known.*Did you mean"):
+    with pytest.raises(InvalidInputError, match=r"'scifct' is no benchmark.*Did you mean"):
         open_data(["scifct"])
-    with pytest.raises(InvalidInputError, match="is not known"):
+    with pytest.raises(InvalidInputError, match="is no benchmark"):
         open_data(["nowhere.jsonl"])
     with pytest.raises(InvalidInputError, match="no data set was given; name a folder"):
         open_data([])

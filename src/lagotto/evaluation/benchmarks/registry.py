@@ -125,7 +125,11 @@ def _unknown(name: str) -> str:
     families = dict.fromkeys(table["prefix"].split("/")[0] for table in _sets())
     notes = (table["note"] for table in _sets() if "note" in table and table["prefix"].split("/")[0] == family)
     return " ".join(
-        [f"benchmark {name!r} is not known; there are {', '.join(families)}, and FAMILY/PART for each.{hint}", *notes]
+        [
+            f"{name!r} is no benchmark (nor a folder or file here); there are {', '.join(families)}, and FAMILY/PART "
+            f"for each.{hint}",
+            *notes,
+        ]
     )
 
 
