@@ -1,6 +1,6 @@
-"""A BERT checkpoint of any width with random weights, to measure speed where no trained one of that width is at hand.
+"""A BERT checkpoint of any width, or BGE-M3's encoder, with random weights: to measure speed without trained ones.
 
-    python benchmarks/random_checkpoint.py --width base|large --like CHECKPOINT OUT [--kind encoder|reranker] [--seed 7]
+    python benchmarks/random_checkpoint.py --width base|large --like CHECKPOINT OUT [--kind encoder|reranker|m3]
 
 The tokenizer's files and the vocabulary's size come from the checkpoint given with --like. The folder holds
 model.safetensors (f32), config.json and, for an encoder, the files by which sentence-transformers finds its pooling.
@@ -17,6 +17,10 @@ import numpy as np
 
 WIDTHS = {"small": (384, 12, 12, 1536), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+M3 = {
+    "model_type": "xlm-roberta", "architectures": ["XLMRobertaModel"], "max_position_embeddings": 8194,
+    "type_vocab_size": 1, "layer_norm_eps": 1e-5, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
 MODULES = [
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
     {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
@@ -76,7 +80,7 @@ def write_weights(file: Path, config: dict, kind: str, seed: int) -> None:
 
 def make(out: Path, width: str, like: Path, kind: str = "encoder", seed: int = 7) -> Path:
     """Make the folder `out` unless it holds a finished checkpoint already; returns it."""
-    if (out / "modules.json").exists() or (kind == "reranker" and (out / "config.json").exists()):
+    if (out / ("modules.json" if kind == "encoder" else "config.json")).exists():
         return out
     out.mkdir(parents=True, exist_ok=True)
     hidden, layers, heads, inner = WIDTHS[width]
@@ -84,12 +88,17 @@ def make(out: Path, width: str, like: Path, kind: str = "encoder", seed: int = 7
     config |= {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads}
     config |= {"intermediate_size": inner, "model_type": "bert"}
     config["architectures"] = ["BertForSequenceClassification" if kind == "reranker" else "BertModel"]
+    if kind == "m3":
+        config |= M3
     if kind == "reranker":
         config |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
         config["sentence_transformers"] = {"activation_fn": "torch.nn.modules.linear.Identity"}
     for name in TOKENIZER:
         if (like / name).exists():
             shutil.copy(like / name, out / name)
+    if kind == "m3":
+        tokenizer = json.loads((out / "tokenizer_config.json").read_text())
+        (out / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"model_max_length": 8192}))
     write_weights(out / "model.safetensors", config, kind, seed)
     (out / "config.json").write_text(json.dumps(config, indent=1))
     if kind == "encoder":
@@ -108,7 +117,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--width", choices=list(WIDTHS), default="large")
     parser.add_argument("--like", type=Path, required=True)
-    parser.add_argument("--kind", choices=["encoder", "reranker"], default="encoder")
+    parser.add_argument("--kind", choices=["encoder", "reranker", "m3"], default="encoder")
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     print(make(options.out, options.width, options.like, options.kind, options.seed))
