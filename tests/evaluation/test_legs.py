@@ -11,7 +11,7 @@ from lagotto import Embedder
 from lagotto.core.errors import InvalidInputError
 from lagotto.evaluation import legs, store
 from lagotto.evaluation.instructions import TaskHint, Wording
-from lagotto.evaluation.legs import document_wording, lengths, query_wording, retrieve, without_excluded
+from lagotto.evaluation.legs import leg_wording, lengths, retrieve, without_excluded
 from lagotto.evaluation.pipeline import Bm25Leg, DenseLeg
 from lagotto.search.analysis import Analyzer
 from lagotto.search.bm25 import Bm25
@@ -164,12 +164,12 @@ def test_prompts_of_the_card_for_the_task(bench, tmp_path):
 def test_the_leg_goes_before_the_card_and_a_prompt_before_an_instruction(bench, tmp_path, data):
     leg = DenseLeg(str(write_embedder(tmp_path / "tasks", BERT, prompts={"Retrieval": "card: "})))
     model = bench.embedder(leg)
-    assert query_wording(leg, model, data).prompt == "card: "
-    assert document_wording(leg, model, data).prompt is None
+    assert leg_wording(leg, model, data.task, "query").prompt == "card: "
+    assert leg_wording(leg, model, data.task, "document").prompt is None
     told = replace(leg, query_prompt="leg: ", query_instruction="x", document_prompt="doc: ")
-    assert query_wording(told, model, data).prompt == "leg: "
-    assert document_wording(told, model, data).prompt == "doc: "
-    assert query_wording(replace(leg, query_instruction="x"), model, data).instruction == "x"
+    assert leg_wording(told, model, data.task, "query").prompt == "leg: "
+    assert leg_wording(told, model, data.task, "document").prompt == "doc: "
+    assert leg_wording(replace(leg, query_instruction="x"), model, data.task, "query").instruction == "x"
 
 
 @pytest.mark.parametrize("leg", ["dense", "bm25", "binary"])
@@ -324,6 +324,7 @@ def test_legs_read_a_corpus_once_a_search(bench, dense, monkeypatch):
 
 def test_a_quantiser_is_fitted_over_all_blocks(bench, dense, data):
     leg = replace(dense, quantization="int8")
-    stored = bench.store.embed(bench.embedder(leg), DOCUMENT_TEXTS, document_wording(leg, bench.embedder(leg), data))
+    told = leg_wording(leg, bench.embedder(leg), data.task, "document")
+    stored = bench.store.embed(bench.embedder(leg), DOCUMENT_TEXTS, told)
     fitted = legs._fitted(leg, stored.blocks())
     np.testing.assert_allclose(fitted.scale, np.abs(stored.values()).max(axis=0) / 127, rtol=1e-6)

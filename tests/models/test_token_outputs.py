@@ -50,6 +50,12 @@ def test_a_missing_head_is_named_and_never_made_up(folder: Path, missing: str, o
         assert model.encode(TEXTS, outputs=ALL - {output}).tokens.sum() > 0
 
 
+def test_a_heads_file_is_read_once(model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = model.encode(TEXTS, outputs=ALL)
+    monkeypatch.setattr("lagotto.models.token_outputs.Linear.read", lambda *_: pytest.fail("it was read before"))
+    np.testing.assert_array_equal(model.encode(TEXTS, outputs=ALL).dense.shape, first.dense.shape)
+
+
 def test_a_head_of_another_model_is_refused(folder: Path) -> None:
     write_m3(folder, hidden=XLMR.hidden + 1)
     with (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lagotto.core.arrays import check_dimensions, normalize, shorten
 from lagotto.core.quantize import Quantizer, vector_bytes
 from lagotto.evaluation.datasets.retrieval import RetrievalData
-from lagotto.evaluation.instructions import Wording, wording
+from lagotto.evaluation.instructions import Side, TaskHint, Wording, wording
 from lagotto.evaluation.pipeline import Bm25Leg, DenseLeg, Leg
 from lagotto.evaluation.results import Histogram, Lengths, Stage
 from lagotto.evaluation.store import Stored
@@ -60,30 +60,38 @@ def without_excluded(
     return kept_scores, kept_places
 
 
-def document_wording(leg: DenseLeg, embedder: Embedder, data: RetrievalData) -> Wording:
-    """How documents are written: the leg's prompt, else what the card says for the task."""
-    if leg.document_prompt is not None:
-        return Wording(prompt=leg.document_prompt)
-    return wording(embedder.card, data.task, "document")
-
-
-def query_wording(leg: DenseLeg, embedder: Embedder, data: RetrievalData) -> Wording:
-    """How queries are written: the leg's prompt or instruction, else what the card says for the task."""
-    if leg.query_prompt is not None:
-        return Wording(prompt=leg.query_prompt)
-    if leg.query_instruction is not None:
-        return Wording("query", instruction=leg.query_instruction)
-    return wording(embedder.card, data.task, "query")
-
-
-def _dense(bench: Workbench, leg: DenseLeg, data: RetrievalData, k: int) -> Ranked:
+def open_leg(bench: Workbench, leg: DenseLeg) -> Embedder:
+    """The embedder of a leg, which has the dimensions that the leg asks for. Raises `InvalidInputError` otherwise."""
     embedder = bench.embedder(leg)
     if leg.dimensions is not None:
         check_dimensions(leg.dimensions, embedder.dimension)
+    return embedder
+
+
+def leg_wording(leg: DenseLeg, embedder: Embedder, task: TaskHint, side: Side) -> Wording:
+    """How texts are written: by the leg's prompt or instruction, else as the card says for the task."""
+    prompt = leg.document_prompt if side == "document" else leg.query_prompt
+    if prompt is not None:
+        return Wording(prompt=prompt)
+    if leg.query_instruction is not None and side != "document":
+        return Wording("query", instruction=leg.query_instruction)
+    return wording(embedder.card, task, side)
+
+
+def cut(leg: DenseLeg, embedder: Embedder, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors as short as the leg wants them, of unit length by the model's habit."""
+    short = shorten(vectors, leg.dimensions)
+    return normalize(short) if embedder.card.normalize else short
+
+
+def _dense(bench: Workbench, leg: DenseLeg, data: RetrievalData, k: int) -> Ranked:
+    embedder = open_leg(bench, leg)
+    told = leg_wording(leg, embedder, data.task, "document")
+    asked = leg_wording(leg, embedder, data.task, "query")
     with bench.watcher.stage(f"{data.name}: embedding documents", len(data.corpus), "text") as done:
-        documents = bench.store.embed(embedder, data.corpus.texts(), document_wording(leg, embedder, data), done)
+        documents = bench.store.embed(embedder, data.corpus.texts(), told, done)
     with bench.watcher.stage(f"{data.name}: embedding queries", len(data.queries), "text") as done:
-        queries = bench.store.embed(embedder, data.queries.values(), query_wording(leg, embedder, data), done)
+        queries = bench.store.embed(embedder, data.queries.values(), asked, done)
     started = time.perf_counter()
     scores, places = search(leg, embedder, queries.values(), documents, k)
     seconds = time.perf_counter() - started
@@ -92,8 +100,8 @@ def _dense(bench: Workbench, leg: DenseLeg, data: RetrievalData, k: int) -> Rank
         scores,
         places,
         stages=(
-            embedding_stage("index", leg.model, documents),
-            embedding_stage("embed queries", leg.model, queries),
+            model_stage("index", leg.model, documents),
+            model_stage("embed queries", leg.model, queries),
             Stage(f"search: {leg.model}", seconds, len(queries)),
         ),
         lengths=(
@@ -110,14 +118,10 @@ def search(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The best k documents by vectors that are cut and quantised as the leg says, (queries, k) scores and places."""
 
-    def cut(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        short = shorten(vectors, leg.dimensions)
-        return normalize(short) if embedder.card.normalize else short
-
     def full() -> Iterator[tuple[int, NDArray[np.float32]]]:
-        return ((start, cut(block)) for start, block in documents.blocks())
+        return ((start, cut(leg, embedder, block)) for start, block in documents.blocks())
 
-    wanted = cut(queries)
+    wanted = cut(leg, embedder, queries)
     if leg.quantization == "f32":
         return top_k(wanted, full(), k)
     quantizer = _fitted(leg, full())
@@ -172,8 +176,8 @@ def _bm25(bench: Workbench, leg: Bm25Leg, data: RetrievalData, k: int) -> Ranked
     )
 
 
-def embedding_stage(name: str, model: str, stored: Stored) -> Stage:
-    """What embedding took, now or when it was computed."""
+def model_stage(name: str, model: str, stored: Stored) -> Stage:
+    """What a model's work took, now or when it was computed."""
     return Stage(f"{name}: {model}", stored.seconds, len(stored), int(stored.tokens.sum()), stored.cached)
 
 

@@ -8,15 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lagotto.core.arrays import check_dimensions, normalize, shorten
 from lagotto.core.quantize import Quantizer
 from lagotto.evaluation.cost import MemoryMeter
 from lagotto.evaluation.datasets.pairs import PairData
-from lagotto.evaluation.instructions import Side, Wording, wording
-from lagotto.evaluation.legs import embedding_stage, lengths
+from lagotto.evaluation.legs import cut, leg_wording, lengths, model_stage, open_leg
 from lagotto.evaluation.measures import RERANKING, Measure, PerQuery, parse_measure, per_query
 from lagotto.evaluation.pipeline import DenseLeg, System
-from lagotto.evaluation.results import Cost, Estimate, Histogram, Lengths, Result, ScoreSpread, Stage
+from lagotto.evaluation.results import Cost, Estimate, Lengths, Result, ScoreSpread, Stage
 from lagotto.evaluation.statistics import (
     Means,
     Paired,
@@ -26,10 +24,9 @@ from lagotto.evaluation.statistics import (
     estimate,
     pearson,
     spearman,
+    spread,
 )
-from lagotto.evaluation.store import Stored
 from lagotto.evaluation.workbench import Workbench
-from lagotto.models.embedder import Embedder
 from lagotto.search.exact import top_k
 
 Vectors = NDArray[np.float32]
@@ -46,7 +43,7 @@ def evaluate_pairs(
     """One cell of a report, and the samples its figures rest on, by measure. ``measures`` are for reranking only."""
     before, loaded = bench.memory(system)
     values: PerQuery = {}
-    spread: ScoreSpread | None = None
+    found: ScoreSpread | None = None
     with MemoryMeter() as meter:
         if data.kind == "reranking":
             chosen = list(measures) or [parse_measure(name) for name in RERANKING]
@@ -62,7 +59,8 @@ def evaluate_pairs(
             else:
                 scores = np.einsum("ij,ij->i", left, right).astype(np.float64)
                 samples = _paired(data, scores)
-                spread = _spread(data, scores)
+                if data.kind == "pair_classification":
+                    found = spread(scores, np.array(data.gold))
     metrics: dict[str, Estimate] = {name: estimate(sample) for name, sample in samples.items()}
     result = Result(
         system=system.name,
@@ -71,7 +69,7 @@ def evaluate_pairs(
         per_query=values,
         cost=Cost(stages, 0, before, loaded, meter.peak),
         lengths=seen,
-        scores=spread,
+        scores=found,
     )
     return result, samples
 
@@ -86,50 +84,17 @@ def _paired(data: PairData, scores: NDArray[np.float64]) -> dict[str, Sample]:
     }
 
 
-def _spread(data: PairData, scores: NDArray[np.float64]) -> ScoreSpread | None:
-    if data.kind != "pair_classification":
-        return None
-    gold = np.array(data.gold)
-    edges = np.histogram_bin_edges(scores, bins=40)
-    same, other = (np.histogram(scores[gold == label], bins=edges)[0] for label in (1.0, 0.0))
-    f1, threshold = best_f1(scores, gold)
-    bounds = tuple(edges.tolist())
-    return ScoreSpread(Histogram(bounds, tuple(same.tolist())), Histogram(bounds, tuple(other.tolist())), threshold, f1)
-
-
 def _embed_pairs(
     bench: Workbench, leg: DenseLeg, data: PairData
 ) -> tuple[Vectors, Vectors, tuple[Stage, ...], tuple[Lengths, ...]]:
-    embedder = _embedder(bench, leg)
-    chosen = _wording(leg, embedder, data, "text")
+    embedder = open_leg(bench, leg)
+    chosen = leg_wording(leg, embedder, data.task, "text")
     with bench.watcher.stage(f"{data.name}: embedding pairs", 2 * len(data), "text") as done:
         stored = bench.store.embed(embedder, (*data.left, *data.right), chosen, done)
-    vectors = _kept(leg, _unit(leg, embedder, stored))
-    stages = (embedding_stage("embed", leg.model, stored),)
+    vectors = _kept(leg, cut(leg, embedder, stored.values()))
+    stages = (model_stage("embed", leg.model, stored),)
     seen = (lengths(f"texts, {leg.model}", embedder.max_length, stored),)
     return vectors[: len(data)], vectors[len(data) :], stages, seen
-
-
-def _wording(leg: DenseLeg, embedder: Embedder, data: PairData, side: Side) -> Wording:
-    prompt = leg.document_prompt if side == "document" else leg.query_prompt
-    if prompt is not None:
-        return Wording(prompt=prompt)
-    if leg.query_instruction is not None and side != "document":
-        return Wording("query", instruction=leg.query_instruction)
-    return wording(embedder.card, data.task, side)
-
-
-def _embedder(bench: Workbench, leg: DenseLeg) -> Embedder:
-    """The embedder of a leg, which has the dimensions that the leg asks for."""
-    embedder = bench.embedder(leg)
-    if leg.dimensions is not None:
-        check_dimensions(leg.dimensions, embedder.dimension)
-    return embedder
-
-
-def _unit(leg: DenseLeg, embedder: Embedder, stored: Stored) -> Vectors:
-    vectors = shorten(stored.values(), leg.dimensions)
-    return normalize(vectors) if embedder.card.normalize else vectors
 
 
 def _kept(leg: DenseLeg, vectors: Vectors) -> Vectors:
@@ -183,7 +148,7 @@ def _by_reranker(
     total = sum(len(item.positive) + len(item.negative) for item in data.candidates)
     with bench.watcher.stage(f"{data.name}: reranking", total, "pair") as done:
         stored = bench.store.score(bench.reranker(rerank), pairs(), done, max_windows=rerank.max_windows)
-    return stored.values().reshape(-1), (embedding_stage("rerank", rerank.model, stored),), ()
+    return stored.values().reshape(-1), (model_stage("rerank", rerank.model, stored),), ()
 
 
 def _by_vectors(
@@ -191,20 +156,20 @@ def _by_vectors(
 ) -> tuple[NDArray[np.float32], tuple[Stage, ...], tuple[Lengths, ...]]:
     leg = system.embedder
     assert leg is not None  # `applies` says so
-    embedder = _embedder(bench, leg)
+    embedder = open_leg(bench, leg)
     texts = [text for item in data.candidates for text in (*item.positive, *item.negative)]
     with bench.watcher.stage(f"{data.name}: embedding", len(texts) + len(data), "text") as done:
-        documents = bench.store.embed(embedder, texts, _wording(leg, embedder, data, "document"), done)
+        documents = bench.store.embed(embedder, texts, leg_wording(leg, embedder, data.task, "document"), done)
         queries = bench.store.embed(
-            embedder, (item.query for item in data.candidates), _wording(leg, embedder, data, "query"), done
+            embedder, (item.query for item in data.candidates), leg_wording(leg, embedder, data.task, "query"), done
         )
     started = time.perf_counter()
     counts = [len(item.positive) + len(item.negative) for item in data.candidates]
-    rows = np.repeat(_unit(leg, embedder, queries), counts, axis=0)
-    scores = np.einsum("ij,ij->i", rows, _kept(leg, _unit(leg, embedder, documents)))
+    rows = np.repeat(cut(leg, embedder, queries.values()), counts, axis=0)
+    scores = np.einsum("ij,ij->i", rows, _kept(leg, cut(leg, embedder, documents.values())))
     stages = (
-        embedding_stage("index", leg.model, documents),
-        embedding_stage("embed queries", leg.model, queries),
+        model_stage("index", leg.model, documents),
+        model_stage("embed queries", leg.model, queries),
         Stage(f"search: {leg.model}", time.perf_counter() - started, len(data)),
     )
     seen = (lengths(f"documents, {leg.model}", embedder.max_length, documents),)

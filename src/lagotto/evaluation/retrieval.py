@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lagotto.core.errors import InvalidInputError
 from lagotto.evaluation.cost import MemoryMeter
 from lagotto.evaluation.datasets.retrieval import RetrievalData
-from lagotto.evaluation.legs import retrieve
+from lagotto.evaluation.legs import model_stage, retrieve
 from lagotto.evaluation.measures import Measure, PerQuery, per_query
 from lagotto.evaluation.pipeline import Rerank, System
-from lagotto.evaluation.results import Cost, Histogram, Result, Run, ScoreSpread, Stage
-from lagotto.evaluation.statistics import Means, best_f1, estimate
+from lagotto.evaluation.results import Cost, Result, Run, ScoreSpread, Stage
+from lagotto.evaluation.statistics import Means, estimate, spread
 from lagotto.evaluation.workbench import Ranked, Workbench
 from lagotto.search.exact import NOTHING
 from lagotto.search.fusion import fuse
@@ -23,7 +24,6 @@ from lagotto.search.fusion import fuse
 _AT_ONCE = 500
 """Queries measured together: a run is arrays until trec_eval needs dictionaries."""
 _SPREAD_DEPTH = 100
-_SPREAD_BINS = 40
 
 
 def evaluate_retrieval(bench: Workbench, system: System, data: RetrievalData, measures: Sequence[Measure]) -> Result:
@@ -57,14 +57,7 @@ def rank(bench: Workbench, system: System, data: RetrievalData) -> Ranked:
     found = parts[0] if len(parts) == 1 else _fused(system, parts, k)
     if system.rerank is not None:
         found = _reranked(bench, system.rerank, data, found)
-    return Ranked(
-        found.scores[:, : system.top_k],
-        found.places[:, : system.top_k],
-        found.stages,
-        found.lengths,
-        found.vector_bytes,
-        found.warnings,
-    )
+    return replace(found, scores=found.scores[:, : system.top_k], places=found.places[:, : system.top_k])
 
 
 def _fused(system: System, parts: Sequence[Ranked], k: int) -> Ranked:
@@ -118,10 +111,12 @@ def _reranked(bench: Workbench, rerank: Rerank, data: RetrievalData, found: Rank
         lowest = float(mine.min()) if taken else 0.0
         # What was not read again must stay below what was.
         scores[row, taken:hits] = lowest - np.arange(1, hits - taken + 1)
-    stage = Stage(f"rerank: {rerank.model}", stored.seconds, len(stored), int(stored.tokens.sum()), stored.cached)
+    stage = model_stage("rerank", rerank.model, stored)
     cut = int(stored.truncated.sum())
     note = (f"{cut} of {len(stored)} pairs were longer than {rerank.model} reads and lost a part",) if cut else ()
-    return Ranked(scores, places, (*found.stages, stage), found.lengths, found.vector_bytes, (*found.warnings, *note))
+    return replace(
+        found, scores=scores, places=places, stages=(*found.stages, stage), warnings=(*found.warnings, *note)
+    )
 
 
 def measure_run(run: Run, data: RetrievalData, measures: Sequence[Measure]) -> PerQuery:
@@ -178,13 +173,5 @@ def score_spread(run: Run, qrels: Mapping[str, Mapping[str, int]], depth: int = 
                 break
             scores.append(score)
             labels.append(float(judged.get(document, 0) > 0))
-    values, relevant = np.array(scores), np.array(labels) > 0
-    if not relevant.any() or relevant.all():
-        return None
-    edges = np.histogram_bin_edges(values, bins=_SPREAD_BINS)
-
-    def histogram(part: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Histogram:
-        return Histogram(tuple(edges.tolist()), tuple(np.histogram(part, bins=edges)[0].tolist()))
-
-    f1, threshold = best_f1(values, np.array(labels))
-    return ScoreSpread(histogram(values[relevant]), histogram(values[~relevant]), threshold, f1)
+    values, judgements = np.array(scores), np.array(labels)
+    return spread(values, judgements) if 0 < judgements.sum() < len(judgements) else None

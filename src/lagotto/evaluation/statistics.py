@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lagotto.core.errors import InvalidInputError
-from lagotto.evaluation.results import Estimate
+from lagotto.evaluation.results import Estimate, Histogram, ScoreSpread
 
 Vector = NDArray[np.float64]
 
@@ -17,6 +17,7 @@ RESAMPLES = 10_000
 SLOW_RESAMPLES = 1_000
 """Resamplings of a statistic that has to be computed anew for each."""
 _SEED = 20_250_101
+_SPREAD_BINS = 40
 _CHUNK = 4_000_000  # numbers drawn at a time
 
 
@@ -218,6 +219,17 @@ def best_f1(scores: Vector, labels: Vector) -> tuple[float, float]:
     f1 = 2 * hits / (taken + hits[-1])
     best = int(np.argmax(f1))
     return float(f1[best]), float(np.unique(scores)[::-1][best])
+
+
+def spread(scores: Vector, labels: Vector) -> ScoreSpread:
+    """How scores of relevant items (label above 0) and of the others lie, in bins over all of them."""
+    edges = np.histogram_bin_edges(scores, bins=_SPREAD_BINS)
+    relevant, other = (
+        Histogram(tuple(edges.tolist()), tuple(np.histogram(scores[side], bins=edges)[0].tolist()))
+        for side in (labels > 0, labels <= 0)
+    )
+    f1, threshold = best_f1(scores, labels)
+    return ScoreSpread(relevant, other, threshold, f1)
 
 
 def _cumulated(scores: Vector, labels: Vector) -> tuple[Vector, Vector]:

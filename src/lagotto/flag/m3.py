@@ -14,7 +14,7 @@ from lagotto.core.errors import InvalidInputError
 from lagotto.core.token_values import SparseVectors
 from lagotto.core.values import Embeddings
 from lagotto.flag.shared import Devices, device_of, instructed, tensor_of
-from lagotto.heads.similarity import lexical_matching_pairs, max_sim, max_sim_pairs
+from lagotto.heads.similarity import lexical_matching_pairs, max_sim, max_sim_pairs, weighted
 from lagotto.models.embedder import Embedder
 from lagotto.models.inputs import checked_pairs
 from lagotto.models.token_outputs import OutputName
@@ -189,9 +189,8 @@ class BGEM3FlagModel:
             parts.append(_scores(left, right))
         columns = zip(*parts, strict=True) if parts else ([], [], [])
         dense, sparse, colbert = (np.concatenate([*found, np.zeros(0, np.float32)]) for found in columns)
-        d, s, c = weights
-        both = (d * dense + s * sparse) / (d + s)
-        every = (d * dense + s * sparse + c * colbert) / sum(weights)
+        both = weighted(dense, sparse, colbert, (*weights[:2], 0))
+        every = weighted(dense, sparse, colbert, weights)
         named = {"colbert": colbert, "sparse": sparse, "dense": dense, "sparse+dense": both}
         lists = {name: values.tolist() for name, values in (named | {"colbert+sparse+dense": every}).items()}
         return {name: values[0] for name, values in lists.items()} if single else lists

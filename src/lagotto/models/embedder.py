@@ -23,7 +23,7 @@ from lagotto.models.inputs import checked_ids, checked_texts
 from lagotto.models.loading import Options, load
 from lagotto.models.pipeline import Pooled, chunks, run
 from lagotto.models.progress import Progress, progress_of
-from lagotto.models.token_outputs import DENSE, OutputName, TokenOutputs, check_outputs, open_heads
+from lagotto.models.token_outputs import DENSE, HeadReader, OutputName, TokenOutputs, check_outputs
 
 Role = Literal["text", "query", "document"]
 """What a text is: read as it stands, or written as the card says for one side of a search."""
@@ -85,6 +85,7 @@ class Embedder:
             hub_cache_dir=hub_cache_dir,
         )
         self._loaded = load(model, "embed", options)
+        self._heads = HeadReader(self._loaded)
 
     @property
     def name(self) -> str:
@@ -340,7 +341,7 @@ class Embedder:
                     yield _embeddings(part.sequences, _cut(part.outputs, wanted.dimensions, unit))
 
             return dense
-        heads = open_heads(loaded, outputs)
+        heads = self._heads.read(outputs)
 
         def tokens(encoded: Iterable[Sequences], done: Callable[[int], None] | None) -> Iterator[Embeddings]:
             def collect(sequences: Sequences) -> TokenOutputs:
@@ -361,7 +362,7 @@ class Embedder:
         dense = np.zeros((0, width), np.float32)
         if outputs == {"dense"}:
             return _embeddings(none, dense)
-        found = TokenOutputs(none, open_heads(self._loaded, outputs)).value()
+        found = TokenOutputs(none, self._heads.read(outputs)).value()
         return _embeddings(none, dense, found.sparse, found.multivector)
 
 

@@ -49,11 +49,24 @@ class TokenHeads:
     hidden: int
 
 
-def open_heads(loaded: Loaded, outputs: Collection[str]) -> TokenHeads:
-    """Read the heads' files.
+class HeadReader:
+    """The heads of one model; their files are read when they are first asked for, and once."""
 
-    Raises `ModelNotFoundError` that names a missing one, `CheckpointError` for one that does not fit.
-    """
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._known: dict[frozenset[str], TokenHeads] = {}
+
+    def read(self, outputs: frozenset[str]) -> TokenHeads:
+        """The heads of these outputs.
+
+        Raises `ModelNotFoundError` that names a missing one, `CheckpointError` for one that does not fit.
+        """
+        if outputs not in self._known:
+            self._known[outputs] = _open_heads(self._loaded, outputs)
+        return self._known[outputs]
+
+
+def _open_heads(loaded: Loaded, outputs: frozenset[str]) -> TokenHeads:
     checkpoint = loaded.checkpoint
     config = checkpoint.config
     if checkpoint.dense:
