@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from lagotto.cards.safetensors_writer import write_safetensors
 from lagotto.cards.schema import Pooling
 from lagotto.core.errors import CheckpointError
 
@@ -20,7 +20,6 @@ Floats = npt.NDArray[np.float32]
 Dtype = Literal["float32", "float16"]
 
 MAX_LENGTH = 512
-_STORED = {"float32": ("F32", "<f4"), "float16": ("F16", "<f2")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +44,9 @@ def write_json(path: Path, value: object, *, compact: bool = False) -> None:
 
 
 def write_weights(folder: Path, shapes: Shapes, values: Callable[[str], Iterable[Floats]], dtype: Dtype) -> None:
-    """Write ``model.safetensors`` tensor by tensor.
-
-    `values` gives a tensor's float32 numbers in row-major order, in as many pieces as it likes: the largest tensor
-    need not be in memory whole, which the safetensors library's own writer asks for (all of them, twice).
-    Raises `CheckpointError` if the pieces do not add up to the shape or a number is not finite in `dtype`.
-    """
-    kind, item = _STORED[dtype][0], np.dtype(_STORED[dtype][1])
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    position = 0
-    for name in sorted(shapes):
-        size = int(np.prod(shapes[name])) * item.itemsize
-        header[name] = {"dtype": kind, "shape": list(shapes[name]), "data_offsets": [position, position + size]}
-        position += size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8 bytes
-    with (folder / "model.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for name in sorted(shapes):
-            begin, end = header[name]["data_offsets"]
-            written = sum(file.write(_converted(piece, item, name).data) for piece in values(name))
-            if written != end - begin:
-                raise CheckpointError(f"tensor {name}: {written} bytes in place of the {end - begin} of its shape")
-
-
-def _converted(piece: Floats, item: np.dtype[Any], name: str) -> npt.NDArray[Any]:
-    with np.errstate(over="ignore"):  # an overflow becomes infinite and is reported below
-        stored = np.ascontiguousarray(piece, dtype=item).reshape(-1)
-    if not np.isfinite(stored).all():
-        raise CheckpointError(f"tensor {name} holds a number that is not finite as {item.name}")
-    return stored
+    """Write ``model.safetensors``; see `write_safetensors`."""
+    kind = "F32" if dtype == "float32" else "F16"
+    write_safetensors(folder / "model.safetensors", {name: (kind, shape) for name, shape in shapes.items()}, values)
 
 
 def check_shapes(found: Shapes, wanted: Shapes) -> None:
