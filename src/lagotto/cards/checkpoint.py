@@ -11,6 +11,7 @@ from lagotto.cards.encoder_config import ENCODER_ARCHITECTURES, EncoderConfig, e
 from lagotto.cards.fingerprint import fingerprint
 from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, read_folder
 from lagotto.cards.hubs import HEAD_FILES
+from lagotto.cards.quantized import QuantizedFacts, check_accepted, read_quantized
 from lagotto.cards.registry import find_card, find_named, suggest
 from lagotto.cards.schema import ModelCard, Pooling, Task
 from lagotto.cards.sources import Source
@@ -32,6 +33,8 @@ class Checkpoint:
     """Texts are lowercased before tokenising (sentence-transformers' ``do_lower_case``)."""
     default_prompt: str
     """Prefix of texts that are neither marked as query nor as document; usually empty."""
+    quantized: QuantizedFacts | None = None
+    """Set where the folder holds int8 weights."""
 
     @property
     def max_length(self) -> int:
@@ -88,11 +91,23 @@ def open_checkpoint(
             f"tokenizer.json is missing in {facts.transformer}; save the tokenizer with "
             "AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
         )
+    quantized = read_quantized(facts.transformer)
+    if quantized is not None:
+        check_accepted(facts.transformer, quantized)
+        row = row or (_listed(quantized.card) if quantized.card else None)
+        pooling = pooling or quantized.pooling
     understood = card_from_folder(source.name, facts, row, pooling)
     _check_task(understood, task)
     _check_head(understood, config)
     return Checkpoint(
-        source.name, facts.transformer, understood, config, facts.dense, facts.lowercase, _default_prompt(facts)
+        source.name,
+        facts.transformer,
+        understood,
+        config,
+        facts.dense,
+        facts.lowercase,
+        _default_prompt(facts),
+        quantized,
     )
 
 

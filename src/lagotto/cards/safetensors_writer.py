@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from lagotto.core.errors import CheckpointError
 
-ELEMENTS = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I8": np.dtype("i1")}
+ELEMENTS: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I8": np.dtype("i1")}
 """Element types that can be written, by their safetensors names."""
 
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]

@@ -21,6 +21,7 @@ _CANDIDATES: Final = (
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    "model.int8.safetensors",  # see lagotto.cards.quantized
 )
 _UNREAD: Final = (
     "tf_model*.h5",
@@ -55,9 +56,9 @@ class Weights(Mapping[str, npt.NDArray[Any]]):
     def open(cls, folder: Path, files: Sequence[str] | None = None) -> Weights:
         """The weights of a checkpoint folder.
 
-        Looks for ``model.safetensors``, ``model.safetensors.index.json``, ``pytorch_model.bin`` and
-        ``pytorch_model.bin.index.json`` and takes the first that is there; `files` names others, relative to the
-        folder, which are then taken together. Only headers are read.
+        Looks for ``model.safetensors``, ``model.safetensors.index.json``, ``pytorch_model.bin``,
+        ``pytorch_model.bin.index.json`` and ``model.int8.safetensors`` and takes the first that is there; `files` names
+        others, relative to the folder, which are then taken together. Only headers are read.
 
         Raises `ModelNotFoundError` if no such file or a part of a sharded checkpoint is missing, `CheckpointError` if
         a file is damaged, `UnsafeWeightsError` if a pickle file holds more than tensors.

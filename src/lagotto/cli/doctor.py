@@ -105,9 +105,9 @@ def _processor() -> dict[str, str]:
 def _precision() -> tuple[str | None, str | None]:
     """What ``auto`` would choose, or why nothing can run."""
     try:
-        from lagotto.engines.openvino.engine import choose_precision
+        from lagotto.engines.openvino.engine import best_precision
 
-        return choose_precision("auto"), None
+        return best_precision(), None
     except (ImportError, RuntimeError) as error:  # RuntimeError: OpenVINO without its CPU plugin
         return None, f"openvino does not work here ({error}): pip install openvino"
 

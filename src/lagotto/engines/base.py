@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from lagotto.batch.sequences import Batch
 from lagotto.core.errors import InvalidInputError
 
-Precision = Literal["f32", "bf16"]
-"""Arithmetic of the matrix products; results always come as float32."""
+Precision = Literal["f32", "bf16", "int8"]
+"""Arithmetic of the matrix products; results always come as float32. int8 is for folders of int8 weights alone."""
 
 Output = Literal["pooled", "states"]
 """What is asked of a batch: one vector (or logit) a row, or the last hidden state of every token."""

@@ -94,15 +94,20 @@ def load(name: str | Path, task: Task, options: Options) -> Loaded:
     source = locate(name, places, options.revision)
     checkpoint = open_checkpoint(source, task, card=options.card, pooling=options.pooling)
     limit = checkpoint.max_length if options.max_length is None else _check_length(options.max_length, checkpoint)
+    tokenizer = tokenizer_of(checkpoint)
+    engine, fingerprint = _open_engine(checkpoint, options.precision, threads, places.cache)
+    return Loaded(checkpoint, tokenizer, engine, limit, options.truncation, fingerprint)
+
+
+def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
+    """A checkpoint's own tokenizer."""
     config = checkpoint.config
-    tokenizer = Tokenizer(
+    return Tokenizer(
         checkpoint.folder / "tokenizer.json",
         config.pad_token_id,
         vocab_size=config.vocab_size,
         lowercase=checkpoint.lowercase,
     )
-    engine, fingerprint = _open_engine(checkpoint, options.precision, threads, places.cache)
-    return Loaded(checkpoint, tokenizer, engine, limit, options.truncation, fingerprint)
 
 
 def _open_engine(checkpoint: Checkpoint, precision: str, threads: int, cache: Path) -> tuple[Engine, str]:
@@ -111,7 +116,7 @@ def _open_engine(checkpoint: Checkpoint, precision: str, threads: int, cache: Pa
         from lagotto.engines.openvino.engine import OpenVinoEngine, choose_precision
     except ImportError as error:
         raise MissingDependencyError(f"the CPU engine needs openvino ({error}): pip install openvino") from None
-    chosen = choose_precision(precision)
+    chosen = choose_precision(precision, checkpoint)
     fingerprint = checkpoint.fingerprint(chosen, cache)
     return OpenVinoEngine(checkpoint, chosen, threads, cache, fingerprint), fingerprint
 

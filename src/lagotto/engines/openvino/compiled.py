@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 GRAPH_VERSION = 1
 """Raise it whenever the graph builder changes what it builds, so that no older compiled graph is used."""
+_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -36,11 +37,25 @@ class Settings:
     def properties(self) -> dict[str, Any]:
         """OpenVINO's names for the settings."""
         return {
-            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_PRECISION_HINT": self._hint(),
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": self.streams,
             "ENABLE_CPU_PINNING": False,  # pinned threads collide when several models or processes share the cores
         }
+
+    def _hint(self) -> str:
+        """What is not done in int8 (norms, attention) is done in bf16 where the CPU has it."""
+        if self.precision == "int8":
+            return "bf16" if supports_bf16() else "f32"
+        return self.precision
+
+
+def supports_int8() -> bool:
+    """Whether this CPU multiplies int8 without overflow in hardware.
+
+    Older instructions add two products in 16 bits, which saturates.
+    """
+    return bool(_INT8_FLAGS & cpu_flags())
 
 
 def supports_bf16() -> bool:

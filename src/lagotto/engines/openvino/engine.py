@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
+from lagotto.core.errors import InvalidInputError, UnsupportedModelError
 from lagotto.engines.base import EngineInfo, Output, Precision
 from lagotto.engines.merging import MergingQueue
-from lagotto.engines.openvino.compiled import Compiled, Settings, compile_cached, supports_bf16
+from lagotto.engines.openvino.compiled import Compiled, Settings, compile_cached, supports_bf16, supports_int8
 from lagotto.engines.openvino.graph import build
 
 
@@ -122,8 +123,34 @@ def streams_for(threads: int) -> int:
     return threads // together
 
 
-def choose_precision(asked: str) -> Precision:
-    """``auto`` is bf16 where the CPU has it in hardware, else f32."""
-    if asked == "auto":
-        return "bf16" if supports_bf16() else "f32"
-    return "bf16" if asked == "bf16" else "f32"
+def best_precision() -> Precision:
+    """For ordinary weights on this CPU."""
+    return "bf16" if supports_bf16() else "f32"
+
+
+def choose_precision(asked: str, checkpoint: Checkpoint) -> Precision:
+    """``auto`` is int8 for a folder of int8 weights; else bf16 where the CPU has it in hardware, else f32.
+
+    Raises `InvalidInputError` where the folder's weights and the precision do not go together,
+    `UnsupportedModelError` for int8 weights on a CPU whose int8 products overflow.
+    """
+    if checkpoint.quantized is None:
+        if asked == "int8":
+            raise InvalidInputError(
+                f"precision is 'int8', and {checkpoint.name} holds ordinary weights; make a folder of int8 weights "
+                "first: lagotto quantize MODEL --calibrate TEXTS --out DIR"
+            )
+        if asked == "auto":
+            return best_precision()
+        return "bf16" if asked == "bf16" else "f32"
+    if asked not in ("auto", "int8"):
+        raise InvalidInputError(
+            f"precision is {asked!r}, and {checkpoint.name} holds int8 weights; use 'int8' (or 'auto'), or open the "
+            "model it was made from"
+        )
+    if not supports_int8():
+        raise UnsupportedModelError(
+            f"{checkpoint.name} holds int8 weights, and this CPU has none of the instructions that multiply them "
+            "without overflow (AVX-VNNI, AVX512-VNNI, AMX; dot product on ARM); open the model it was made from"
+        )
+    return "int8"

@@ -21,16 +21,16 @@ _PREFIXES = ("", "bert.", "roberta.", "model.", "0.auto_model.")
 """What transformers, sentence-transformers and FlagEmbedding put before the encoder's names."""
 
 
-def build(checkpoint: Checkpoint, *, states: bool = False) -> Model:
+def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Parameters] = Parameters) -> Model:
     """The graph of a checkpoint: ids, lengths (and starts of second segments) -> (batch, output) float32.
 
     An embedder gives pooled vectors that are not normalised (that, and cutting dimensions, is cheaper and more exact
     in float32 afterwards); a reranker gives the raw logit. With ``states`` an embedder's graph has a second output,
-    the last hidden states, (batch, tokens, hidden).
+    the last hidden states, (batch, tokens, hidden). ``parameters`` makes the layers.
     """
     config = checkpoint.config
     weights = Weights.open(checkpoint.folder)
-    named = _encoder_weights(weights, checkpoint)
+    named = parameters(_Renamed(weights, _prefix(weights, checkpoint)), str(checkpoint.folder))
     if checkpoint.card.task == "rerank":
         given = inputs(config, pairs=True)
         first = op.multiply(given.lengths, op.constant(0, np.int32))
@@ -47,12 +47,16 @@ def build(checkpoint: Checkpoint, *, states: bool = False) -> Model:
     return Model(results, given.parameters(), "encoder")
 
 
-def _encoder_weights(weights: Weights, checkpoint: Checkpoint) -> Parameters:
-    """The encoder's tensors under transformers' names for a bare encoder."""
+def encoder_prefix(checkpoint: Checkpoint) -> str:
+    """What stands before the encoder's names in the checkpoint's files."""
+    return _prefix(Weights.open(checkpoint.folder), checkpoint)
+
+
+def _prefix(weights: Weights, checkpoint: Checkpoint) -> str:
     probe = "embeddings.word_embeddings.weight"
     for prefix in _PREFIXES:
         if prefix + probe in weights:
-            return Parameters(_Renamed(weights, prefix), str(checkpoint.folder))
+            return prefix
     raise CheckpointError(
         f"{checkpoint.folder}: no weight is called [{' | '.join(p or '(nothing)' for p in _PREFIXES)}]{probe}; "
         f"the file begins with {', '.join(list(weights)[:3])}"

@@ -43,6 +43,7 @@ class Parameters:
     def __init__(self, tensors: Mapping[str, NDArray[Any]], where: str) -> None:
         self._tensors = tensors
         self._where = where
+        self._rounded: dict[tuple[str, bytes], Node] = {}
 
     def array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """One tensor as float32. Raises `CheckpointError` when it is missing or has another shape."""
@@ -56,16 +57,35 @@ class Parameters:
             )
         return np.ascontiguousarray(tensor, np.float32)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
     def constant(self, name: str, shape: tuple[int, ...]) -> Node:
         """One tensor as a graph constant."""
         return op.constant(self.array(name, shape))
 
     def linear(self, x: Node, name: str, size_in: int, size_out: int, bias: bool = True) -> Node:
-        """x W^T + b, (..., size_in) -> (..., size_out)."""
-        y = op.matmul(x, self.constant(f"{name}.weight", (size_out, size_in)), False, True)
+        """x W^T + b, (..., size_in) -> (..., size_out); in int8 where the checkpoint's weight is."""
+        if f"{name}.weight_scale" in self:
+            y = self._int8_product(x, name, size_in, size_out)
+        else:
+            y = op.matmul(x, self.constant(f"{name}.weight", (size_out, size_in)), False, True)
         return op.add(y, self.constant(f"{name}.bias", (size_out,))) if bias else y
 
     def layer_norm(self, x: Node, name: str, size: int, epsilon: float) -> Node:
         """Layer normalisation over the last axis."""
         x = op.mvn(x, integers(-1), True, epsilon, "INSIDE_SQRT")
         return op.add(op.multiply(x, self.constant(f"{name}.weight", (size,))), self.constant(f"{name}.bias", (size,)))
+
+    def _int8_product(self, x: Node, name: str, size_in: int, size_out: int) -> Node:
+        """The product of a quantised layer (see `lagotto.cards.quantized`), in the form that OpenVINO runs in int8."""
+        steps = self.array(f"{name}.input_scale", (size_in,))
+        key = (x.get_friendly_name(), steps.tobytes())
+        if key not in self._rounded:  # query, key and value share their input
+            scaled = op.multiply(x, op.constant((1 / steps).reshape(1, 1, size_in)))
+            low, high = scalar(-128), scalar(127)
+            self._rounded[key] = op.fake_quantize(scaled, low, high, low, high, 256)
+        whole = self.array(f"{name}.weight", (size_out, size_in)).astype(np.int8)
+        scale = self.constant(f"{name}.weight_scale", (size_out,))
+        weight = op.multiply(op.convert(op.constant(whole), "f32"), op.unsqueeze(scale, op.constant(1)))
+        return op.matmul(self._rounded[key], weight, False, True)
