@@ -29,12 +29,17 @@ class PromptTemplate:
 
     def render(self, text: str, instruction: str | None = None) -> str:
         """The text as the model should see it; ``instruction=None`` means the card's own."""
+        before, after = self.around(instruction)
+        return before + text + after
+
+    def around(self, instruction: str | None = None) -> tuple[str, str]:
+        """What stands before and after a text; ``instruction=None`` means the card's own."""
         chosen = self.instruction if instruction is None else instruction
         if not chosen:
-            return text
+            return "", ""
         # Not str.format: a text or an instruction may hold braces of its own.
         head, _, tail = self.format.partition("{text}")
-        return head.replace("{instruction}", chosen) + text + tail.replace("{instruction}", chosen)
+        return head.replace("{instruction}", chosen), tail.replace("{instruction}", chosen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lagotto.cards.schema import ModelCard
-from lagotto.models.embedder import Role
+from lagotto.models.rendering import Role
 
 Side = Literal["query", "document", "text"]
 """Which side of a task a text is on; ``text`` where both sides are alike (STS, bitext, clustering)."""

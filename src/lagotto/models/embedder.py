@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lagotto.batch.sequences import Sequences
 from lagotto.batch.tokenizer import Truncation, check_truncation
-from lagotto.cards.schema import ModelCard, Pooling, PromptTemplate
-from lagotto.core.arrays import check_dimensions, normalize, shorten
+from lagotto.cards.schema import ModelCard, Pooling
+from lagotto.core.arrays import normalize
 from lagotto.core.errors import InvalidInputError
-from lagotto.core.token_values import MultiVectors, SparseVectors
 from lagotto.core.values import Embeddings
 from lagotto.engines.base import EngineInfo
+from lagotto.models.computing import Computing, Wanted
 from lagotto.models.inputs import checked_ids, checked_texts
 from lagotto.models.loading import Options, load
-from lagotto.models.pipeline import Pooled, chunks, run
+from lagotto.models.pipeline import chunks
 from lagotto.models.progress import Progress, progress_of
-from lagotto.models.token_outputs import DENSE, HeadReader, OutputName, TokenOutputs, check_outputs
-
-Role = Literal["text", "query", "document"]
-"""What a text is: read as it stands, or written as the card says for one side of a search."""
+from lagotto.models.rendering import Rendering, Role, rendering
+from lagotto.models.token_outputs import DENSE, OutputName
 
 
 class Embedder:
@@ -85,7 +81,7 @@ class Embedder:
             hub_cache_dir=hub_cache_dir,
         )
         self._loaded = load(model, "embed", options)
-        self._heads = HeadReader(self._loaded)
+        self._computing = Computing(self._loaded)
 
     @property
     def name(self) -> str:
@@ -147,7 +143,7 @@ class Embedder:
         Raises `InvalidInputError` (with the number of the bad text), `TextTooLongError`, `ClosedError`.
         """
         render = self._renderer("text", prompt, instruction)
-        return self._collect(texts, render, _Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
+        return self._collect(texts, render, Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
 
     def encode_queries(
         self,
@@ -164,7 +160,7 @@ class Embedder:
     ) -> Embeddings:
         """Vectors of search queries, written as the model's card says: its instruction, or yours, in its template."""
         render = self._renderer("query", prompt, instruction)
-        return self._collect(queries, render, _Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
+        return self._collect(queries, render, Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
 
     def encode_documents(
         self,
@@ -182,7 +178,7 @@ class Embedder:
         """Vectors of documents (passages), written as the model's card says."""
         render = self._renderer("document", prompt, instruction)
         return self._collect(
-            documents, render, _Wanted(dimensions, normalize, outputs), max_length, truncation, progress
+            documents, render, Wanted(dimensions, normalize, outputs), max_length, truncation, progress
         )
 
     def encode_ids(
@@ -197,13 +193,13 @@ class Embedder:
         """Vectors of token ids of this model's own tokenizer; special tokens are added unless they are there."""
         loaded = self._loaded
         limit, policy = loaded.limit(max_length), self._policy(truncation)
-        wanted = _Wanted(dimensions, normalize)
-        compute = self._computer(wanted)
+        wanted = Wanted(dimensions, normalize)
+        compute = self._computing.start(wanted)
         encoded = (
             loaded.tokenizer.encode_ids(chunk, limit, policy, start=start)
             for start, chunk in chunks(checked_ids(inputs), len)
         )
-        return Embeddings.concatenate(list(compute(encoded, None)) or [self._nothing(wanted)], self.dimension)
+        return Embeddings.concatenate(list(compute(encoded, None)) or [self._computing.nothing(wanted)], self.dimension)
 
     def stream(
         self,
@@ -224,7 +220,7 @@ class Embedder:
         The iterable is read only as far as needed, whatever its length. Stopping early costs nothing.
         """
         render = self._renderer(role, prompt, instruction)
-        return self._stream(texts, render, _Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
+        return self._stream(texts, render, Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
 
     def decode_tokens(self, weights: Mapping[int, float]) -> dict[str, float]:
         """Sparse weights by the token's text instead of its id; of two ids with one text the larger weight counts."""
@@ -262,23 +258,9 @@ class Embedder:
         shape = f"{self.card.pooling} pooling, {self.dimension} dimensions"
         return f"Embedder({self.name!r}: {shape}, {self._loaded.describe()})"
 
-    def _renderer(self, role: Role, prompt: str | None, instruction: str | None) -> Callable[[str], str]:
-        """How a text is written: a literal prompt, an instruction in the role's template, or the role's default."""
-        if role not in get_args(Role):
-            raise InvalidInputError(f"role is {role!r}; allowed are {', '.join(get_args(Role))}")
-        if prompt is not None and instruction is not None:
-            raise InvalidInputError(
-                "give prompt= (put before the text as it stands) or instruction= (put in by the template)"
-            )
-        for name, value in (("prompt", prompt), ("instruction", instruction)):
-            if value is not None and not isinstance(value, str):
-                raise InvalidInputError(f"{name} is a {type(value).__name__}; give a string")
-        if prompt is not None:
-            return lambda text: prompt + text
-        template = self.card.document if role == "document" else self.card.query
-        if role == "text" and instruction is None:
-            return PromptTemplate(self._loaded.checkpoint.default_prompt).render
-        return lambda text: template.render(text, instruction)
+    def _renderer(self, role: Role, prompt: str | None, instruction: str | None) -> Rendering:
+        checkpoint = self._loaded.checkpoint
+        return rendering(checkpoint.card, checkpoint.default_prompt, role, prompt, instruction)
 
     def _policy(self, truncation: Truncation | None) -> Truncation:
         chosen = self._loaded.truncation if truncation is None else truncation
@@ -288,27 +270,27 @@ class Embedder:
     def _collect(
         self,
         texts: str | Iterable[str],
-        render: Callable[[str], str],
-        wanted: _Wanted,
+        render: Rendering,
+        wanted: Wanted,
         max_length: int | None,
         truncation: Truncation | None,
         progress: Progress,
     ) -> Embeddings:
         parts = list(self._stream(texts, render, wanted, max_length, truncation, progress))
-        return Embeddings.concatenate(parts or [self._nothing(wanted)], self.dimension)
+        return Embeddings.concatenate(parts or [self._computing.nothing(wanted)], self.dimension)
 
     def _stream(
         self,
         texts: str | Iterable[str],
-        render: Callable[[str], str],
-        wanted: _Wanted,
+        render: Rendering,
+        wanted: Wanted,
         max_length: int | None,
         truncation: Truncation | None,
         progress: Progress,
     ) -> Iterator[Embeddings]:
         loaded = self._loaded
         limit, policy = loaded.limit(max_length), self._policy(truncation)
-        compute = self._computer(wanted)
+        compute = self._computing.start(wanted)
 
         def encoded() -> Iterator[Sequences]:
             for start, chunk in chunks(checked_texts(texts), len):
@@ -319,80 +301,3 @@ class Embedder:
                 yield from compute(encoded(), done)
 
         return parts()
-
-    def _computer(self, wanted: _Wanted) -> _Compute:
-        """The function that turns sequences into values; all that can be wrong with what is wanted is wrong here."""
-        loaded = self._loaded
-        outputs = check_outputs(wanted.outputs)
-        if wanted.dimensions is not None:
-            if "dense" not in outputs:
-                raise InvalidInputError("dimensions cuts dense vectors, and outputs does not ask for them")
-            check_dimensions(wanted.dimensions, self.dimension)
-        unit = self.card.normalize if wanted.normalize is None else wanted.normalize
-        if outputs == {"dense"}:
-
-            def dense(encoded: Iterable[Sequences], done: Callable[[int], None] | None) -> Iterator[Embeddings]:
-                width = loaded.engine.info.output
-
-                def collect(sequences: Sequences) -> Pooled:
-                    return Pooled(len(sequences), width)
-
-                for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, collect, done):
-                    yield _embeddings(part.sequences, _cut(part.outputs, wanted.dimensions, unit))
-
-            return dense
-        heads = self._heads.read(outputs)
-
-        def tokens(encoded: Iterable[Sequences], done: Callable[[int], None] | None) -> Iterator[Embeddings]:
-            def collect(sequences: Sequences) -> TokenOutputs:
-                return TokenOutputs(sequences, heads)
-
-            for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, collect, done):
-                found = part.outputs
-                vectors = None if found.dense is None else _cut(found.dense, wanted.dimensions, unit)
-                yield _embeddings(part.sequences, vectors, found.sparse, found.multivector)
-
-        return tokens
-
-    def _nothing(self, wanted: _Wanted) -> Embeddings:
-        """The value of no texts."""
-        outputs = check_outputs(wanted.outputs)
-        none = Sequences([], [], [], [], 0)
-        width = (wanted.dimensions or self.dimension) if "dense" in outputs else 0
-        dense = np.zeros((0, width), np.float32)
-        if outputs == {"dense"}:
-            return _embeddings(none, dense)
-        found = TokenOutputs(none, self._heads.read(outputs)).value()
-        return _embeddings(none, dense, found.sparse, found.multivector)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What a call asks of each text."""
-
-    dimensions: int | None = None
-    normalize: bool | None = None
-    outputs: Collection[str] = DENSE
-
-
-_Compute = Callable[[Iterable[Sequences], Callable[[int], None] | None], Iterator[Embeddings]]
-
-
-def _cut(vectors: NDArray[np.float32], dimensions: int | None, unit: bool) -> NDArray[np.float32]:
-    short = shorten(vectors, dimensions)
-    return normalize(short) if unit else short
-
-
-def _embeddings(
-    sequences: Sequences,
-    dense: NDArray[np.float32] | None,
-    sparse: SparseVectors | None = None,
-    multivector: MultiVectors | None = None,
-) -> Embeddings:
-    return Embeddings(
-        np.zeros((len(sequences), 0), np.float32) if dense is None else dense,
-        np.array(sequences.lengths(), np.int32),
-        np.array(sequences.truncated, np.bool_),
-        sparse,
-        multivector,
-    )
