@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lagotto.batch.long_texts import MultiCls, Windows
+    from lagotto.core.span_values import SpanEmbeddings
     from lagotto.core.token_values import MultiVectors, SparseVectors
     from lagotto.core.values import Embeddings, RankedDocument, Ranking, Scores
     from lagotto.evaluation.evaluate import evaluate
@@ -27,6 +29,9 @@ _HOMES = {
     "Embeddings": "lagotto.core.values",
     "SparseVectors": "lagotto.core.token_values",
     "MultiVectors": "lagotto.core.token_values",
+    "SpanEmbeddings": "lagotto.core.span_values",
+    "Windows": "lagotto.batch.long_texts",
+    "MultiCls": "lagotto.batch.long_texts",
     "BGEM3FlagModel": "lagotto.flag",
     "Scores": "lagotto.core.values",
     "Ranking": "lagotto.core.values",
@@ -47,13 +52,16 @@ __all__ = [
     "FlagAutoReranker",
     "FlagModel",
     "FlagReranker",
+    "MultiCls",
     "MultiVectors",
     "RankedDocument",
     "Ranking",
     "Report",
     "Reranker",
     "Scores",
+    "SpanEmbeddings",
     "SparseVectors",
+    "Windows",
     "__version__",
     "evaluate",
     "resolve",

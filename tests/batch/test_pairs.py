@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Rust
 
 import lagotto.batch.tokenizer as module
+from lagotto.batch.long_texts import Truncation
 from lagotto.batch.sequences import Sequences
-from lagotto.batch.tokenizer import Tokenizer, Truncation
+from lagotto.batch.tokenizer import Tokenizer
 from lagotto.batch.windows import windows
 from lagotto.core.errors import InvalidInputError, TextTooLongError
 from support.checkpoints import BERT, XLMR, Shape, some_texts, tokenizer_for, vocabulary_size

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Rust
 
 import lagotto.batch.tokenizer as module
+from lagotto.batch.long_texts import Truncation
 from lagotto.batch.sequences import Sequences
-from lagotto.batch.tokenizer import Template, Tokenizer, Truncation
+from lagotto.batch.template import Template
+from lagotto.batch.tokenizer import Tokenizer
 from lagotto.core.errors import CheckpointError, InvalidInputError, TextTooLongError
 from support.checkpoints import BERT, XLMR, some_texts, tokenizer_for, vocabulary_size
 

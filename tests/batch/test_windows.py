@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lagotto.batch.windows import windows
+from lagotto.batch.windows import shares, windows
 
 SIZES = st.integers(1, 60).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size - 1)))
 LENGTH = st.integers(0, 500)
@@ -40,3 +40,18 @@ def test_neighbours_share_the_overlap_at_least(length: int, sizes: tuple[int, in
 def test_an_overlap_that_does_not_advance_is_refused(size: int, overlap: int) -> None:
     with pytest.raises(ValueError, match="overlap"):
         windows(10, size, overlap)
+
+
+@given(LENGTH, SIZES)
+def test_every_token_counts_once_and_for_the_window_that_knows_most_around_it(
+    length: int, sizes: tuple[int, int]
+) -> None:
+    spans = windows(length, *sizes)
+    parts = shares(spans)
+    assert [token for start, end in parts for token in range(start, end)] == list(range(length))
+    for (start, end), part in zip(spans, parts, strict=True):
+        assert start <= part[0] <= part[1] <= end
+        assert part[0] < part[1] or length == 0
+        for token in range(*part):
+            rivals = [min(token - a, b - 1 - token) for a, b in spans if a <= token < b]
+            assert min(token - start, end - 1 - token) == max(rivals)

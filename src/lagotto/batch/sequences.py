@@ -25,6 +25,12 @@ class Sequences:
     """Which input a sequence belongs to: its own number, unless an input was split into windows."""
     inputs: int
     """How many texts or pairs these sequences stand for."""
+    own: list[tuple[int, int]] | None = None
+    """Where texts were split into windows: the half-open range of positions in which each sequence speaks for its text.
+    A text's windows have each of its tokens once and in order; the first begins with the special tokens in front, the
+    last ends with those behind, so together they are the sequence that the text would be without windows."""
+    cls: list[Ids] | None = None
+    """Where more CLS tokens were put in: the positions of all CLS tokens of each sequence."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -32,6 +38,29 @@ class Sequences:
     def lengths(self) -> list[int]:
         """Tokens of each sequence."""
         return [len(ids) for ids in self.ids]
+
+    def firsts(self) -> NDArray[np.int64]:
+        """(inputs,) the first sequence of each input; its others follow it."""
+        return np.searchsorted(self.owner, np.arange(self.inputs))
+
+    def weights(self) -> Ids:
+        """(sequences,) tokens of its text that each sequence speaks for."""
+        return np.array(self.lengths() if self.own is None else [end - start for start, end in self.own], np.int32)
+
+    def totals(self) -> Ids:
+        """(inputs,) tokens of each input, those that windows share counted once."""
+        return np.bincount(np.array(self.owner, np.int64), self.weights(), self.inputs).astype(np.int32)
+
+    def speaking(self, row: int) -> slice | Ids:
+        """Positions of one sequence whose states stand for the text: the first, and those no other window speaks for.
+
+        CLS tokens that were put in stand for none of it.
+        """
+        if self.cls is not None:
+            return np.delete(np.arange(len(self.ids[row]), dtype=np.int32), self.cls[row][1:])
+        if self.own is None or self.own[row][0] == 0:
+            return slice(0, len(self.ids[row]) if self.own is None else self.own[row][1])
+        return np.array([0, *range(*self.own[row])], np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lagotto.batch.layout import Layout, cut, room, too_long
+from lagotto.batch.long_texts import LongTexts, Truncation, Windows, check_truncation
+from lagotto.batch.offsets import TokenRanges, lowered, original, without_space
 from lagotto.batch.sequences import Sequences
+from lagotto.batch.template import find_template
 from lagotto.batch.windows import windows
 from lagotto.core.errors import CheckpointError, InvalidInputError, TextTooLongError
 from lagotto.core.hardware import available_cpus
@@ -19,23 +22,8 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
     from tokenizers import Tokenizer as RustTokenizer
 
-Truncation = Literal["right", "left", "error"]
-"""What happens to a text over the limit: cut its end, cut its start, or raise `TextTooLongError`."""
-
 _LONG = 100_000  # characters; below it, tokenising the whole text costs nothing worth saving
 _CHARACTERS_PER_TOKEN = 16  # a generous bound: English averages 4 to 5, long words and markup 6 to 8
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """Special tokens around one text and around a pair, found by asking the tokenizer itself."""
-
-    prefix: tuple[int, ...]
-    suffix: tuple[int, ...]
-    between: tuple[int, ...]
-    """Between the two texts of a pair: ``[SEP]``, or ``</s></s>``."""
-    second_offset: int | None
-    """How many of ``between`` belong to the first segment; None where both texts have token type 0 (XLM-RoBERTa)."""
 
 
 class Tokenizer:
@@ -49,7 +37,7 @@ class Tokenizer:
         self._lowercase = lowercase
         self.pad_id = pad_id
         self.vocab_size = vocab_size
-        self.template = _template(self._rust, path)
+        self.template = find_template(self._rust, path)
         largest = max(self._rust.get_vocab(with_added_tokens=True).values(), default=0)
         if largest >= vocab_size:
             raise CheckpointError(
@@ -58,39 +46,61 @@ class Tokenizer:
             )
 
     def encode(
-        self, texts: Sequence[str], max_length: int, truncation: Truncation = "right", *, start: int = 0
+        self,
+        texts: Sequence[str],
+        max_length: int,
+        truncation: LongTexts = "right",
+        *,
+        around: tuple[str, str] = ("", ""),
+        start: int = 0,
     ) -> Sequences:
-        """One sequence a text: prefix, tokens, suffix, at most ``max_length`` in all.
+        """One sequence a text: prefix, tokens, suffix, at most ``max_length`` in all; with windows one or more.
 
-        ``start`` is the number of the first text in what the caller was given, for error messages.
+        ``around`` is the prompt that the texts begin and end with, which every window is to have. ``start`` is the
+        number of the first text in what the caller was given, for error messages.
         """
-        check_truncation(truncation)
-        template = self.template
-        room = self._room(max_length, len(template.prefix) + len(template.suffix))
-        ids, truncated = [], []
-        for number, tokens in enumerate(self._tokenize(texts, room, truncation, start), start):
-            kept = _cut(tokens, room, truncation, number)
-            ids.append(np.array([*template.prefix, *kept, *template.suffix], np.int32))
-            truncated.append(len(kept) < len(tokens))
-        return Sequences(ids, [len(i) for i in ids], truncated, list(range(len(ids))), len(ids))
+        layout = Layout(self.template, max_length, truncation, start)
+        before, after = self._prompt(around, truncation)
+        for tokens in self._tokenize(texts, layout.room, layout.side, start):
+            layout.add(tokens, *_shared(tokens, before, after))
+        return layout.sequences()
 
     def encode_ids(
-        self, inputs: Sequence[Sequence[int]], max_length: int, truncation: Truncation = "right", *, start: int = 0
+        self, inputs: Sequence[Sequence[int]], max_length: int, truncation: LongTexts = "right", *, start: int = 0
     ) -> Sequences:
         """Sequences from token ids of this model's own tokenizer; special tokens are added unless they are there."""
-        check_truncation(truncation)
+        layout = Layout(self.template, max_length, truncation, start)
         prefix, suffix = self.template.prefix, self.template.suffix
-        room = self._room(max_length, len(prefix) + len(suffix))
-        ids, truncated = [], []
         for number, given in enumerate(inputs, start):
             tokens = self._check_ids(given, number)
             if prefix and tuple(tokens[: len(prefix)]) == prefix:
                 tokens = tokens[len(prefix) :]
                 tokens = tokens[: -len(suffix)] if suffix and tuple(tokens[-len(suffix) :]) == suffix else tokens
-            kept = _cut(tokens, room, truncation, number)
-            ids.append(np.array([*prefix, *kept, *suffix], np.int32))
-            truncated.append(len(kept) < len(tokens))
-        return Sequences(ids, [len(i) for i in ids], truncated, list(range(len(ids))), len(ids))
+            layout.add(tokens)
+        return layout.sequences()
+
+    def encode_with_ranges(
+        self,
+        texts: Sequence[str],
+        max_length: int,
+        truncation: LongTexts = "right",
+        *,
+        around: tuple[str, str] = ("", ""),
+        start: int = 0,
+    ) -> tuple[Sequences, list[TokenRanges]]:
+        """As `encode`, and for each text which of its characters the tokens stand for, ``around`` left out."""
+        layout = Layout(self.template, max_length, truncation, start)
+        before, after = self._prompt(around, truncation)
+        written = [lowered(text) if self._lowercase else (text, None) for text in texts]
+        encodings = self._encode_batch([small for small, _ in written], start, fast=False)
+        found: list[TokenRanges] = []
+        for text, (_, origin), encoding in zip(texts, written, encodings, strict=True):
+            tokens = encoding.ids
+            kept = layout.add(tokens, *_shared(tokens, before, after))
+            ranges = original(np.array(encoding.offsets, np.int64).reshape(-1, 2), origin)
+            ranges = without_space(ranges, text) - len(around[0])
+            found.append(TokenRanges(ranges, kept, len(self.template.prefix)))
+        return layout.sequences(), found
 
     def encode_pairs(
         self,
@@ -112,18 +122,18 @@ class Tokenizer:
         """
         check_truncation(truncation)
         t = self.template
-        room = self._room(max_length, len(t.prefix) + len(t.between) + len(t.suffix), least=2)
-        query_room = min(query_max_length or max_length * 3 // 4, room - 1)
+        fit = room(max_length, len(t.prefix) + len(t.between) + len(t.suffix), least=2)
+        query_room = min(query_max_length or max_length * 3 // 4, fit - 1)
         keep_all = truncation == "error" or max_windows is None
         document_room = max_length if max_windows == 1 else None if keep_all else (max_windows or 1) * max_length
         queries = self._tokenize_once([q for q, _ in pairs], query_room, truncation, start)
         documents = self._tokenize([d for _, d in pairs], document_room, truncation, start)
         out = Sequences([], [], [], [], len(pairs))
         for number, (query, document) in enumerate(zip(queries, documents, strict=True), start):
-            kept = _cut(query, query_room, truncation, number)
-            size = room - len(kept)
+            kept = query[slice(*cut(len(query), query_room, truncation, number))]
+            size = fit - len(kept)
             if max_windows == 1:
-                parts = [_cut(document, size, truncation, number)]
+                parts = [document[slice(*cut(len(document), size, truncation, number))]]
                 covered = len(parts[0])
             else:
                 spans = windows(len(document), size, min(overlap, size // 2))[:max_windows]
@@ -131,7 +141,7 @@ class Tokenizer:
                     spans = [(len(document) - b, len(document) - a) for a, b in reversed(spans)]
                 parts, covered = [document[a:b] for a, b in spans], spans[-1][1] - spans[0][0]
                 if covered < len(document) and truncation == "error":
-                    raise TextTooLongError(_too_long(number, len(document), covered))
+                    raise TextTooLongError(too_long(number, len(document), covered))
             head = [*t.prefix, *kept, *t.between]
             before = len(t.prefix) + len(kept)
             lost = len(kept) < len(query) or covered < len(document)
@@ -156,10 +166,12 @@ class Tokenizer:
         text: str = self._rust.decode(list(ids), skip_special_tokens=False)
         return text
 
-    def _room(self, max_length: int, special: int, least: int = 1) -> int:
-        if max_length < special + least:
-            raise InvalidInputError(f"max_length is {max_length}; with {special} special tokens it must be more")
-        return max_length - special
+    def _prompt(self, around: tuple[str, str], truncation: LongTexts) -> tuple[Sequence[int], Sequence[int]]:
+        """The tokens of a prompt's two sides by themselves; none where they would not be used."""
+        if not isinstance(truncation, Windows) or around == ("", ""):
+            return (), ()
+        before, after = self._tokenize(around, None, "error")
+        return before, after
 
     def _tokenize_once(
         self, texts: Sequence[str], room: int, truncation: Truncation, start: int
@@ -185,9 +197,11 @@ class Tokenizer:
                 found[i] = self._encode_batch([text], start + i)[0].ids  # words so long that the bound did not hold
         return found
 
-    def _encode_batch(self, texts: Sequence[str], start: int) -> list[Encoding]:
+    def _encode_batch(self, texts: Sequence[str], start: int, *, fast: bool = True) -> list[Encoding]:
+        """The fast way gives no characters of tokens."""
+        encode = self._rust.encode_batch_fast if fast else self._rust.encode_batch
         try:
-            return self._rust.encode_batch_fast(list(texts), add_special_tokens=False)
+            return encode(list(texts), add_special_tokens=False)
         except (TypeError, UnicodeEncodeError) as error:
             _check_unicode(texts, texts, start)
             raise InvalidInputError(f"the tokenizer refused the texts: {error}") from None
@@ -208,12 +222,6 @@ class Tokenizer:
         return tokens
 
 
-def check_truncation(truncation: str) -> None:
-    """Raise `InvalidInputError` unless it is one of the three policies."""
-    if truncation not in get_args(Truncation):
-        raise InvalidInputError(f"truncation is {truncation!r}; allowed are {', '.join(get_args(Truncation))}")
-
-
 def _load(path: Path) -> RustTokenizer:
     # Rayon sizes its pool by the host's processors, not by the container's quota, when it is first used.
     os.environ.setdefault("RAYON_NUM_THREADS", str(available_cpus()))
@@ -226,40 +234,6 @@ def _load(path: Path) -> RustTokenizer:
     rust.no_truncation()
     rust.no_padding()
     return rust
-
-
-def _template(rust: RustTokenizer, path: Path) -> Template:
-    """Special tokens around texts, read off two probes, so that every kind of post-processor is understood."""
-    first, second = _probes(rust, path)
-    single = rust.encode(_PROBES[0]).ids
-    at = _find(single, first, path)
-    encoded = rust.encode(_PROBES[0], _PROBES[1])
-    pair, types = encoded.ids, encoded.type_ids
-    start = _find(pair, first, path)
-    middle = start + len(first)
-    behind = _find(pair[middle:], second, path) + middle
-    prefix, suffix = tuple(single[:at]), tuple(single[at + len(first) :])
-    if tuple(pair[:start]) != prefix or tuple(pair[behind + len(second) :]) != suffix:
-        raise CheckpointError(f"{path}: special tokens around a pair differ from those around one text; not supported")
-    ones = [i for i in range(middle, len(pair)) if types[i] == 1]
-    return Template(prefix, suffix, tuple(pair[middle:behind]), ones[0] - middle if ones else None)
-
-
-_PROBES = ("a", "b")
-
-
-def _probes(rust: RustTokenizer, path: Path) -> tuple[list[int], list[int]]:
-    first, second = (rust.encode(text, add_special_tokens=False).ids for text in _PROBES)
-    if not first or not second:
-        raise CheckpointError(f"{path} gives no tokens for {_PROBES}: its vocabulary is empty")
-    return first, second
-
-
-def _find(ids: list[int], part: list[int], path: Path) -> int:
-    for at in range(len(ids) - len(part) + 1):
-        if ids[at : at + len(part)] == part:
-            return at
-    raise CheckpointError(f"{path}: special tokens change the tokens of a text; not supported")
 
 
 def _shorten(text: str, room: int, truncation: Truncation) -> str:
@@ -280,19 +254,16 @@ def _shorten(text: str, room: int, truncation: Truncation) -> str:
     return kept[: len(kept) - broken] if broken < len(kept) else kept
 
 
-def _cut(tokens: Sequence[int], room: int, truncation: Truncation, number: int) -> Sequence[int]:
-    if len(tokens) <= room:
-        return tokens
-    if truncation == "error":
-        raise TextTooLongError(_too_long(number, len(tokens), room))
-    return tokens[-room:] if truncation == "left" else tokens[:room]
+def _shared(tokens: Sequence[int], before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
+    """How many tokens of a text are its prompt's, in front and behind; one that reaches into the text is not."""
+    front = _alike(tokens, before)
+    end = tokens[max(front, len(tokens) - len(after)) :]
+    return front, _alike(end[::-1], after[::-1])
 
 
-def _too_long(number: int, tokens: int, room: int) -> str:
-    return (
-        f"text {number} has {tokens} tokens, {room} fit. Shorten it, raise max_length if the model allows it, "
-        "or choose truncation='right' or 'left'"
-    )
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two sequences begin with alike."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _check_unicode(suspects: Sequence[str], texts: Sequence[str], start: int) -> None:

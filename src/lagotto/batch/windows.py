@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 
 def windows(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
     """Half-open ranges that cover ``length`` tokens with windows of ``size``, each sharing ``overlap`` with the last.
@@ -20,3 +23,15 @@ def windows(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
     starts = list(range(0, length - size, size - overlap))
     starts.append(length - size)
     return [(start, start + size) for start in starts]
+
+
+def shares(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The part of each window that counts, so that every token counts once: where it is farther from the window's edge.
+
+    ``spans`` are what `windows` gives. No part is empty, unless there is nothing in the only window.
+
+    >>> shares([(0, 4), (2, 6), (4, 8)])
+    [(0, 3), (3, 5), (5, 8)]
+    """
+    borders = [(after[0] + before[1] + 1) // 2 for before, after in pairwise(spans)]
+    return list(zip([spans[0][0], *borders], [*borders, spans[-1][1]], strict=True))

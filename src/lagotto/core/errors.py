@@ -44,7 +44,7 @@ class InvalidInputError(LagottoError, ValueError):
 
 
 class TextTooLongError(InvalidInputError):
-    """A text is longer than the limit and the truncation policy is ``"error"``."""
+    """A text is longer than the limit and the truncation policy is ``"error"``, or a span was cut off with its end."""
 
     code = "context_length_exceeded"
 

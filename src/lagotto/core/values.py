@@ -22,7 +22,7 @@ class Embeddings:
     dense: NDArray[np.float32]
     """(n, dimension) float32; a single string gives n = 1. (n, 0) where ``outputs`` did not ask for ``"dense"``."""
     tokens: NDArray[np.int32]
-    """(n,) tokens the model saw: prompt and special tokens included, cut-off tokens not."""
+    """(n,) tokens the model saw: prompt and special tokens included, cut-off tokens not; what windows share, once."""
     truncated: NDArray[np.bool_]
     """(n,) whether a text was longer than the limit and lost its end (or start)."""
     sparse: SparseVectors | None = None

@@ -179,7 +179,7 @@ class VectorStore:
 
 def _job(model: Embedder | Reranker, **call: Any) -> dict[str, Any]:
     """What decides a model's answers beside the texts; the precision is part of the fingerprint."""
-    kept = {"model": model.fingerprint, "max_length": model.max_length, "truncation": model.truncation}
+    kept = {"model": model.fingerprint, "max_length": model.max_length, "truncation": str(model.truncation)}
     return {**kept, **call, "lagotto": __version__}
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lagotto.batch.long_texts import LongTexts, MultiCls, Windows
 from lagotto.batch.sequences import Sequences
 from lagotto.core.arrays import check_dimensions, normalize, shorten
-from lagotto.core.errors import InvalidInputError
+from lagotto.core.errors import InvalidInputError, UnsupportedModelError
 from lagotto.core.token_values import MultiVectors, SparseVectors
 from lagotto.core.values import Embeddings
+from lagotto.models.combining import combine_dense, combine_multivector, combine_sparse
 from lagotto.models.loading import Loaded
 from lagotto.models.pipeline import Pooled, run
 from lagotto.models.token_outputs import DENSE, HeadReader, TokenOutputs, check_outputs
@@ -22,6 +24,10 @@ from lagotto.models.token_outputs import DENSE, HeadReader, TokenOutputs, check_
 class Wanted:
     """What a call asks of each text."""
 
+    limit: int
+    """Tokens a text may have."""
+    long: LongTexts
+    """What happens to longer ones."""
     dimensions: int | None = None
     normalize: bool | None = None
     outputs: Collection[str] = DENSE
@@ -47,14 +53,18 @@ class Computing:
                 raise InvalidInputError("dimensions cuts dense vectors, and outputs does not ask for them")
             check_dimensions(wanted.dimensions, info.output)
         unit = loaded.checkpoint.card.normalize if wanted.normalize is None else wanted.normalize
-        if outputs == {"dense"}:
+        how = wanted.long.combine if isinstance(wanted.long, Windows) else "mean"
+        if isinstance(wanted.long, MultiCls):
+            self._check_cls()
+        elif outputs == {"dense"}:
 
             def dense(encoded: Iterable[Sequences], done: Callable[[int], None] | None) -> Iterator[Embeddings]:
                 def collect(sequences: Sequences) -> Pooled:
                     return Pooled(len(sequences), info.output)
 
                 for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, collect, done):
-                    yield _embeddings(part.sequences, _cut(part.outputs, wanted.dimensions, unit))
+                    vectors = _cut(part.outputs, wanted.dimensions, unit)
+                    yield _embeddings(part.sequences, combine_dense(vectors, part.sequences, how, unit))
 
             return dense
         heads = self._heads.read(outputs)
@@ -65,7 +75,9 @@ class Computing:
 
             for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, collect, done):
                 found = part.outputs
-                vectors = None if found.dense is None else _cut(found.dense, wanted.dimensions, unit)
+                vectors = None
+                if found.dense is not None:
+                    vectors = combine_dense(_cut(found.dense, wanted.dimensions, unit), part.sequences, how, unit)
                 yield _embeddings(part.sequences, vectors, found.sparse, found.multivector)
 
         return tokens
@@ -81,6 +93,14 @@ class Computing:
         found = TokenOutputs(none, self._heads.read(outputs)).value()
         return _embeddings(none, dense, found.sparse, found.multivector)
 
+    def _check_cls(self) -> None:
+        checkpoint = self._loaded.checkpoint
+        if checkpoint.card.pooling != "cls":
+            raise UnsupportedModelError(
+                f"MultiCls is for models that pool the CLS token; {checkpoint.name} has {checkpoint.card.pooling} "
+                "pooling. Give truncation=Windows() to read longer texts"
+            )
+
 
 def _cut(vectors: NDArray[np.float32], dimensions: int | None, unit: bool) -> NDArray[np.float32]:
     short = shorten(vectors, dimensions)
@@ -94,9 +114,9 @@ def _embeddings(
     multivector: MultiVectors | None = None,
 ) -> Embeddings:
     return Embeddings(
-        np.zeros((len(sequences), 0), np.float32) if dense is None else dense,
-        np.array(sequences.lengths(), np.int32),
-        np.array(sequences.truncated, np.bool_),
-        sparse,
-        multivector,
+        np.zeros((sequences.inputs, 0), np.float32) if dense is None else dense,
+        sequences.totals(),
+        np.array(sequences.truncated, np.bool_)[sequences.firsts()],
+        None if sparse is None else combine_sparse(sparse, sequences),
+        None if multivector is None else combine_multivector(multivector, sequences),
     )

@@ -9,19 +9,21 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from lagotto.batch.long_texts import LongTexts, check_long_texts
 from lagotto.batch.sequences import Sequences
-from lagotto.batch.tokenizer import Truncation, check_truncation
 from lagotto.cards.schema import ModelCard, Pooling
 from lagotto.core.arrays import normalize
 from lagotto.core.errors import InvalidInputError
+from lagotto.core.span_values import SpanEmbeddings
 from lagotto.core.values import Embeddings
 from lagotto.engines.base import EngineInfo
 from lagotto.models.computing import Computing, Wanted
-from lagotto.models.inputs import checked_ids, checked_texts
+from lagotto.models.inputs import checked_ids, checked_spans, checked_texts
 from lagotto.models.loading import Options, load
 from lagotto.models.pipeline import chunks
 from lagotto.models.progress import Progress, progress_of
 from lagotto.models.rendering import Rendering, Role, rendering
+from lagotto.models.spans import compute_spans
 from lagotto.models.token_outputs import DENSE, OutputName
 
 
@@ -38,7 +40,8 @@ class Embedder:
     - ``device``: ``"auto"`` or ``"cpu"``. ``precision``: ``"auto"`` (bf16 where the CPU has it in hardware, else
       f32), ``"f32"``, ``"bf16"``. ``threads``: all the container allows by default.
     - ``max_length``: tokens a text may have, special tokens included; the model's own limit by default.
-      ``truncation``: what happens to a longer one, ``"right"`` (cut the end), ``"left"`` or ``"error"``.
+      ``truncation``: what happens to a longer one, ``"right"`` (cut the end), ``"left"``, ``"error"``, `Windows`
+      (read all of it, part by part) or `MultiCls`.
     - ``card``: the listed model a folder was made from. ``pooling``: how to pool, where the folder does not say.
     - ``cache_dir``: converted starter models and compiled graphs (``$LAGOTTO_CACHE``). ``models_dir``: a folder of
       downloaded models, looked at before any hub (``$LAGOTTO_MODELS``). ``offline``: never connect. ``hub``:
@@ -55,7 +58,7 @@ class Embedder:
         precision: str = "auto",
         threads: int | None = None,
         max_length: int | None = None,
-        truncation: Truncation = "right",
+        truncation: LongTexts = "right",
         revision: str | None = None,
         card: str | None = None,
         pooling: Pooling | None = None,
@@ -65,12 +68,12 @@ class Embedder:
         hub: str | None = None,
         hub_cache_dir: str | Path | None = None,
     ) -> None:
+        check_long_texts(truncation)
         options = Options(
             device=device,
             precision=precision,
             threads=threads,
             max_length=max_length,
-            truncation=truncation,
             revision=revision,
             card=card,
             pooling=pooling,
@@ -81,6 +84,7 @@ class Embedder:
             hub_cache_dir=hub_cache_dir,
         )
         self._loaded = load(model, "embed", options)
+        self._truncation = truncation
         self._computing = Computing(self._loaded)
 
     @property
@@ -104,9 +108,9 @@ class Embedder:
         return self._loaded.max_length
 
     @property
-    def truncation(self) -> Truncation:
+    def truncation(self) -> LongTexts:
         """What happens to a longer text unless a call says otherwise."""
-        return self._loaded.truncation
+        return self._truncation
 
     @property
     def engine(self) -> EngineInfo:
@@ -127,7 +131,7 @@ class Embedder:
         dimensions: int | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
-        truncation: Truncation | None = None,
+        truncation: LongTexts | None = None,
         outputs: Collection[OutputName] = DENSE,
         progress: Progress = False,
     ) -> Embeddings:
@@ -143,7 +147,8 @@ class Embedder:
         Raises `InvalidInputError` (with the number of the bad text), `TextTooLongError`, `ClosedError`.
         """
         render = self._renderer("text", prompt, instruction)
-        return self._collect(texts, render, Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
+        wanted = self._wanted(dimensions, normalize, outputs, max_length, truncation)
+        return self._collect(texts, render, wanted, progress)
 
     def encode_queries(
         self,
@@ -154,13 +159,14 @@ class Embedder:
         dimensions: int | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
-        truncation: Truncation | None = None,
+        truncation: LongTexts | None = None,
         outputs: Collection[OutputName] = DENSE,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of search queries, written as the model's card says: its instruction, or yours, in its template."""
         render = self._renderer("query", prompt, instruction)
-        return self._collect(queries, render, Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
+        wanted = self._wanted(dimensions, normalize, outputs, max_length, truncation)
+        return self._collect(queries, render, wanted, progress)
 
     def encode_documents(
         self,
@@ -171,15 +177,14 @@ class Embedder:
         dimensions: int | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
-        truncation: Truncation | None = None,
+        truncation: LongTexts | None = None,
         outputs: Collection[OutputName] = DENSE,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of documents (passages), written as the model's card says."""
         render = self._renderer("document", prompt, instruction)
-        return self._collect(
-            documents, render, Wanted(dimensions, normalize, outputs), max_length, truncation, progress
-        )
+        wanted = self._wanted(dimensions, normalize, outputs, max_length, truncation)
+        return self._collect(documents, render, wanted, progress)
 
     def encode_ids(
         self,
@@ -188,15 +193,13 @@ class Embedder:
         dimensions: int | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
-        truncation: Truncation | None = None,
+        truncation: LongTexts | None = None,
     ) -> Embeddings:
         """Vectors of token ids of this model's own tokenizer; special tokens are added unless they are there."""
-        loaded = self._loaded
-        limit, policy = loaded.limit(max_length), self._policy(truncation)
-        wanted = Wanted(dimensions, normalize)
-        compute = self._computing.start(wanted)
+        wanted = self._wanted(dimensions, normalize, DENSE, max_length, truncation)
+        compute, tokenizer = self._computing.start(wanted), self._loaded.tokenizer
         encoded = (
-            loaded.tokenizer.encode_ids(chunk, limit, policy, start=start)
+            tokenizer.encode_ids(chunk, wanted.limit, wanted.long, start=start)
             for start, chunk in chunks(checked_ids(inputs), len)
         )
         return Embeddings.concatenate(list(compute(encoded, None)) or [self._computing.nothing(wanted)], self.dimension)
@@ -211,7 +214,7 @@ class Embedder:
         dimensions: int | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
-        truncation: Truncation | None = None,
+        truncation: LongTexts | None = None,
         outputs: Collection[OutputName] = DENSE,
         progress: Progress = False,
     ) -> Iterator[Embeddings]:
@@ -220,7 +223,42 @@ class Embedder:
         The iterable is read only as far as needed, whatever its length. Stopping early costs nothing.
         """
         render = self._renderer(role, prompt, instruction)
-        return self._stream(texts, render, Wanted(dimensions, normalize, outputs), max_length, truncation, progress)
+        wanted = self._wanted(dimensions, normalize, outputs, max_length, truncation)
+        return self._stream(texts, render, wanted, progress)
+
+    def encode_spans(
+        self,
+        texts: str | Iterable[str],
+        spans: Iterable[Sequence[int]] | Iterable[Iterable[Sequence[int]]],
+        *,
+        role: Role = "text",
+        prompt: str | None = None,
+        instruction: str | None = None,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        max_length: int | None = None,
+        truncation: LongTexts | None = None,
+        progress: Progress = False,
+    ) -> SpanEmbeddings:
+        """Late chunking: a vector for every span of a text, from one pass over all of it.
+
+        The model reads the whole text, so that a span's vector knows what stands around it: it is the mean of the last
+        hidden states of the span's tokens, whatever the model's own pooling, normalised as the model's vectors are.
+
+        - ``spans``: for each text a list of (start, end), so that ``text[start:end]`` is the span; for a single string
+          one such list. Spans may overlap. A token belongs to each span with which it shares a character other than
+          white space; a prompt's tokens belong to none.
+        - ``truncation``: a text over the limit is cut, which is an error where a span needs what was cut off, or read
+          in overlapping windows (``Windows()``), each token from the window in whose middle it lies more.
+
+        Raises `InvalidInputError`, with the numbers of text and span, for a span that is not one or has no token,
+        `TextTooLongError` for one that was cut off, `UnsupportedModelError` for a model with Dense modules.
+        """
+        render = self._renderer(role, prompt, instruction)
+        wanted = self._wanted(dimensions, normalize, DENSE, max_length, truncation)
+        with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
+            parts = list(compute_spans(self._loaded, checked_spans(texts, spans), render, wanted, done))
+        return SpanEmbeddings.concatenate(parts, dimensions or self.dimension)
 
     def decode_tokens(self, weights: Mapping[int, float]) -> dict[str, float]:
         """Sparse weights by the token's text instead of its id; of two ids with one text the larger weight counts."""
@@ -262,39 +300,32 @@ class Embedder:
         checkpoint = self._loaded.checkpoint
         return rendering(checkpoint.card, checkpoint.default_prompt, role, prompt, instruction)
 
-    def _policy(self, truncation: Truncation | None) -> Truncation:
-        chosen = self._loaded.truncation if truncation is None else truncation
-        check_truncation(chosen)
-        return chosen
-
-    def _collect(
+    def _wanted(
         self,
-        texts: str | Iterable[str],
-        render: Rendering,
-        wanted: Wanted,
+        dimensions: int | None,
+        normalize: bool | None,
+        outputs: Collection[OutputName],
         max_length: int | None,
-        truncation: Truncation | None,
-        progress: Progress,
-    ) -> Embeddings:
-        parts = list(self._stream(texts, render, wanted, max_length, truncation, progress))
+        truncation: LongTexts | None,
+    ) -> Wanted:
+        """What a call asks, where its lengths are left to the model."""
+        long = self._truncation if truncation is None else truncation
+        check_long_texts(long)
+        return Wanted(self._loaded.limit(max_length), long, dimensions, normalize, outputs)
+
+    def _collect(self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress) -> Embeddings:
+        parts = list(self._stream(texts, render, wanted, progress))
         return Embeddings.concatenate(parts or [self._computing.nothing(wanted)], self.dimension)
 
     def _stream(
-        self,
-        texts: str | Iterable[str],
-        render: Rendering,
-        wanted: Wanted,
-        max_length: int | None,
-        truncation: Truncation | None,
-        progress: Progress,
+        self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress
     ) -> Iterator[Embeddings]:
-        loaded = self._loaded
-        limit, policy = loaded.limit(max_length), self._policy(truncation)
-        compute = self._computing.start(wanted)
+        tokenizer, limit, long = self._loaded.tokenizer, wanted.limit, wanted.long
+        compute, around = self._computing.start(wanted), (render.before, render.after)
 
         def encoded() -> Iterator[Sequences]:
             for start, chunk in chunks(checked_texts(texts), len):
-                yield loaded.tokenizer.encode([render(text) for text in chunk], limit, policy, start=start)
+                yield tokenizer.encode([render(text) for text in chunk], limit, long, around=around, start=start)
 
         def parts() -> Iterator[Embeddings]:
             with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:

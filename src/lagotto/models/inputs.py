@@ -23,6 +23,46 @@ def checked_texts(texts: str | Iterable[str]) -> Iterator[str]:
         yield text
 
 
+Span = tuple[int, int]
+
+
+def checked_spans(
+    texts: str | Iterable[str], spans: Iterable[Sequence[int]] | Iterable[Iterable[Sequence[int]]]
+) -> Iterator[tuple[str, list[Span]]]:
+    """Texts one by one, each with its spans: a list of them for a single string, else such a list for each text."""
+    if isinstance(spans, str | bytes | dict) or not isinstance(spans, Iterable):
+        raise InvalidInputError(f"spans is a {type(spans).__name__}; give a list of (start, end) pairs for each text")
+    lists = iter([spans] if isinstance(texts, str) else spans)
+    number = -1
+    for number, text in enumerate(checked_texts(texts)):
+        found = next(lists, _NO_SPANS)
+        if found is _NO_SPANS:
+            raise InvalidInputError(
+                f"spans has lists for {number} texts, and text {number} came too; give one for each"
+            )
+        if isinstance(found, str | bytes | dict) or not isinstance(found, Iterable):
+            raise InvalidInputError(f"spans of text {number} are {_shown(found)}; give a list of (start, end) pairs")
+        yield text, [_span(span, text, f"text {number}, span {place}") for place, span in enumerate(found)]
+    if next(lists, _NO_SPANS) is not _NO_SPANS:
+        raise InvalidInputError(f"there are {number + 1} texts and more lists of spans; give one for each text")
+
+
+_NO_SPANS = object()
+
+
+def _span(span: object, text: str, name: str) -> Span:
+    if isinstance(span, str | bytes) or not isinstance(span, Sequence | np.ndarray) or len(span) != 2:
+        raise InvalidInputError(f"{name} is {_shown(span)}; a span is a pair of character numbers, (start, end)")
+    if any(isinstance(place, bool | np.bool_) or not isinstance(place, int | np.integer) for place in span):
+        raise InvalidInputError(f"{name} is {_shown(span)}; start and end are integers")
+    start, end = (int(place) for place in span)
+    if not 0 <= start < end <= len(text):
+        raise InvalidInputError(
+            f"{name} is ({start}, {end}); 0 <= start < end <= {len(text)} must hold, the characters of the text"
+        )
+    return start, end
+
+
 def checked_ids(inputs: Iterable[Sequence[int]]) -> Iterator[Sequence[int]]:
     """Lists of token ids one by one; whether they are this model's is the tokenizer's business."""
     if isinstance(inputs, str | bytes | dict) or not isinstance(inputs, Iterable):

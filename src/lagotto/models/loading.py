@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lagotto.batch.tokenizer import Tokenizer, Truncation, check_truncation
+from lagotto.batch.long_texts import Truncation
+from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.checkpoint import Checkpoint, check_listed, check_pooling, open_checkpoint
 from lagotto.cards.schema import Pooling, Task
 from lagotto.cards.sources import Places, locate
@@ -50,7 +51,6 @@ class Loaded:
     tokenizer: Tokenizer
     engine: Engine
     max_length: int
-    truncation: Truncation
     fingerprint: str
 
     def limit(self, max_length: int | None) -> int:
@@ -86,7 +86,6 @@ def load(name: str | Path, task: Task, options: Options) -> Loaded:
     if options.device not in ("auto", "cpu"):
         raise UnsupportedModelError(f"device {options.device!r} is not run by this version; 'cpu' (or 'auto') is")
     check_precision(options.precision)
-    check_truncation(options.truncation)
     threads = _threads(options.threads)
     check_pooling(options.pooling)
     check_listed(os.fspath(name), task, options.card)
@@ -96,7 +95,7 @@ def load(name: str | Path, task: Task, options: Options) -> Loaded:
     limit = checkpoint.max_length if options.max_length is None else _check_length(options.max_length, checkpoint)
     tokenizer = tokenizer_of(checkpoint)
     engine, fingerprint = _open_engine(checkpoint, options.precision, threads, places.cache)
-    return Loaded(checkpoint, tokenizer, engine, limit, options.truncation, fingerprint)
+    return Loaded(checkpoint, tokenizer, engine, limit, fingerprint)
 
 
 def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:

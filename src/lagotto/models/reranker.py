@@ -9,8 +9,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from lagotto.batch.long_texts import Truncation, check_truncation
 from lagotto.batch.sequences import Sequences
-from lagotto.batch.tokenizer import Truncation, check_truncation
 from lagotto.cards.schema import ModelCard
 from lagotto.core.arrays import sigmoid
 from lagotto.core.errors import InvalidInputError
@@ -54,12 +54,12 @@ class Reranker:
         hub: str | None = None,
         hub_cache_dir: str | Path | None = None,
     ) -> None:
+        check_truncation(truncation)
         options = Options(
             device=device,
             precision=precision,
             threads=threads,
             max_length=max_length,
-            truncation=truncation,
             revision=revision,
             card=card,
             cache_dir=cache_dir,
@@ -69,6 +69,7 @@ class Reranker:
             hub_cache_dir=hub_cache_dir,
         )
         self._loaded = load(model, "rerank", options)
+        self._truncation = truncation
 
     @property
     def name(self) -> str:
@@ -88,7 +89,7 @@ class Reranker:
     @property
     def truncation(self) -> Truncation:
         """What happens to a longer text unless a call says otherwise."""
-        return self._loaded.truncation
+        return self._truncation
 
     @property
     def engine(self) -> EngineInfo:
@@ -124,7 +125,7 @@ class Reranker:
         """
         loaded = self._loaded
         limit = loaded.limit(max_length)
-        policy = loaded.truncation if truncation is None else truncation
+        policy = self._truncation if truncation is None else truncation
         check_truncation(policy)
         check_count("query_max_length", query_max_length)
         check_count("max_windows", max_windows)

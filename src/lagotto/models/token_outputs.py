@@ -70,7 +70,10 @@ def _open_heads(loaded: Loaded, outputs: frozenset[str]) -> TokenHeads:
     checkpoint = loaded.checkpoint
     config = checkpoint.config
     if checkpoint.dense:
-        raise UnsupportedModelError(f"{checkpoint.name} has Dense modules; sparse and multi-vector output have none")
+        raise UnsupportedModelError(
+            f"{checkpoint.name} has Dense modules; sparse and multi-vector output have none, "
+            "nor have the means of several CLS tokens"
+        )
     sparse, multi = None, None
     if "sparse" in outputs:
         linear = _linear(checkpoint, SPARSE_FILES, "sparse")
@@ -101,7 +104,7 @@ class TokenOutputs:
     output: Output = "states"
 
     def __init__(self, sequences: Sequences, heads: TokenHeads) -> None:
-        self._ids, self._heads = sequences.ids, heads
+        self._sequences, self._heads = sequences, heads
         self._dense = np.empty((len(sequences), heads.hidden), np.float32) if heads.pooling else None
         empty = np.zeros(0, np.int32), np.zeros(0, np.float32)
         self._sparse = [empty] * len(sequences)
@@ -111,14 +114,15 @@ class TokenOutputs:
         """States of these sequences, padded behind their lengths."""
         heads = self._heads
         for row, padded in zip(rows, values, strict=True):
-            ids = self._ids[row]
+            ids = self._sequences.ids[row]
             states = padded[: len(ids)]
             if self._dense is not None and heads.pooling is not None:
-                self._dense[row] = pool(states, heads.pooling)
+                cls = None if self._sequences.cls is None else self._sequences.cls[row]
+                self._dense[row] = pool(states, heads.pooling) if cls is None else states[cls].mean(axis=0)
             if heads.sparse is not None:
                 self._sparse[row] = heads.sparse(states, ids)
             if heads.multivector is not None:
-                self._multi[row] = heads.multivector(states)
+                self._multi[row] = heads.multivector(states[self._sequences.speaking(row)])
 
     def value(self) -> TokenValues:
         """Everything, in the order of the sequences."""

@@ -59,7 +59,7 @@ def _reading(model: Embedder | Reranker, length: int) -> dict[str, Any]:
     cut = model.truncation
     return {
         "max_length": length if length < model.card.max_length else None,
-        "truncation": cut if cut != "right" else None,
+        "truncation": str(cut) if cut != "right" else None,
     }
 
 
