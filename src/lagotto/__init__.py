@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lagotto.batch.long_texts import MultiCls, Windows
+    from lagotto.batch.spans import split_spans
     from lagotto.core.span_values import SpanEmbeddings
     from lagotto.core.token_values import MultiVectors, SparseVectors
     from lagotto.core.values import Embeddings, RankedDocument, Ranking, Scores
@@ -31,6 +32,7 @@ _HOMES = {
     "MultiVectors": "lagotto.core.token_values",
     "SpanEmbeddings": "lagotto.core.span_values",
     "Windows": "lagotto.batch.long_texts",
+    "split_spans": "lagotto.batch.spans",
     "MultiCls": "lagotto.batch.long_texts",
     "BGEM3FlagModel": "lagotto.flag",
     "Scores": "lagotto.core.values",
@@ -65,6 +67,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "resolve",
+    "split_spans",
 ]
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lagotto import Embedder
+from lagotto import Embedder, Windows
 
 TEXTS = ["panda", "the giant panda is a bear", "熊猫", "", "what is a dog? " * 40]
 
@@ -178,3 +178,20 @@ def test_a_bar_on_a_terminal(run, tiny_bert, texts, tmp_path, monkeypatch):
     monkeypatch.setattr("lagotto.cli.embed._on_terminal", lambda: True)
     result = run("embed", "-m", tiny_bert, texts, "-o", tmp_path / "o.npy")
     assert "5/5" in result.stderr
+
+
+def test_long_texts_are_read_in_windows(run, tiny_bert, texts, tmp_path):
+    options = ["-m", tiny_bert, "--precision", "f32", texts, "-o", tmp_path / "o.npy", "--truncation", "windows"]
+    result = run("embed", *options, "--window", "20", "--overlap", "4", "--combine", "max")
+    assert result.exit_code == 0, result.output
+    assert "0 truncated" in result.stderr
+    with Embedder(tiny_bert, precision="f32") as model:
+        expected = model.encode(TEXTS, truncation=Windows(20, 4, "max")).dense
+    np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("option", [["--window", "20"], ["--overlap", "0"], ["--combine", "mean"]])
+def test_windows_must_be_asked_for(run, tiny_bert, texts, tmp_path, option):
+    result = run("embed", "-m", tiny_bert, texts, "-o", tmp_path / "o.npy", *option)
+    assert result.exit_code != 0
+    assert "--truncation windows" in result.stderr

@@ -19,6 +19,7 @@ from lagotto.cli import options
 from lagotto.core.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from lagotto.batch.long_texts import LongTexts
     from lagotto.cli.resume import Work
     from lagotto.cli.rows import Row, Source
     from lagotto.core.values import Embeddings
@@ -50,8 +51,19 @@ def embed(
     ] = None,
     max_length: options.MaxLength = None,
     truncation: Annotated[
-        Literal["right", "left", "error"], typer.Option("--truncation", help="What happens to a longer text.")
+        Literal["right", "left", "error", "windows"],
+        typer.Option("--truncation", help="What happens to a longer text; windows: it is read whole, part by part."),
     ] = "right",
+    window: Annotated[
+        int | None,
+        typer.Option("--window", min=1, metavar="N", help="Tokens of a window; default: those of --max-length."),
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option("--overlap", min=0, metavar="N", help="Tokens that windows share; default: 64.")
+    ] = None,
+    combine: Annotated[
+        Literal["mean", "max"] | None, typer.Option("--combine", help="How windows become one; default: mean.")
+    ] = None,
     device: options.Device = None,
     precision: options.Precision = None,
     threads: options.Threads = None,
@@ -80,6 +92,7 @@ def embed(
     from lagotto.cli.rows import open_source
     from lagotto.models.embedder import Embedder
 
+    long = _long_texts(truncation, {"size": window, "overlap": overlap, "combine": combine})
     source = open_source(input, input_format, field, id_field)
     writer = writer_for(output)
     identity = source.identity()
@@ -91,7 +104,7 @@ def embed(
         precision=precision or "auto",
         threads=threads,
         max_length=max_length,
-        truncation=truncation,
+        truncation=long,
         revision=revision,
         card=card,
         pooling=pooling,
@@ -114,7 +127,7 @@ def embed(
             "as": role,
             **choices,
             "max_length": embedder.max_length,
-            "truncation": truncation,
+            "truncation": str(long),
         }
         with Work(output, job, writer, resumable=identity is not None, restart=restart) as work:
             before, started = work.rows, time.perf_counter()
@@ -134,6 +147,17 @@ def embed(
         typer.echo(json.dumps(summary, ensure_ascii=False))
     elif not quiet:
         typer.echo(_line(summary), err=True)
+
+
+def _long_texts(truncation: Literal["right", "left", "error", "windows"], windows: dict[str, Any]) -> LongTexts:
+    from lagotto.batch.long_texts import Windows
+
+    given = {name: value for name, value in windows.items() if value is not None}
+    if truncation == "windows":
+        return Windows(**given)
+    if given:
+        raise InvalidInputError("--window, --overlap and --combine are for windows; add --truncation windows")
+    return truncation
 
 
 def _compute(work: Work, rows: Iterator[Row], vectors: Callable[[Iterator[str]], Iterator[Embeddings]]) -> None:
