@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from lagotto.core import errors
-from lagotto.server.schemas import EmbeddingsRequest, RerankRequest
+from lagotto.server.dialects.schemas import EmbeddingsRequest, RerankRequest
 from lagotto.server.settings import Settings, load_settings
 
 PAGE = Path(__file__).parents[2] / "docs/server.md"

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import lagotto
-from lagotto.server import docs, openai, rerank, system
+from lagotto.server import docs, system
 from lagotto.server.body import BodyLimit
+from lagotto.server.dialects import openai, rerank
 from lagotto.server.errors import add_error_handlers
 from lagotto.server.pool import ModelPool
 from lagotto.server.settings import Settings

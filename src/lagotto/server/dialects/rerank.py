@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
 from lagotto.core.errors import InvalidInputError
 from lagotto.models.reranker import MAX_WINDOWS, OVERLAP, Reranker
-from lagotto.server.pool import ModelPool
+from lagotto.server.call import Calling
+from lagotto.server.dialects.schemas import RerankDocument, RerankRequest
 from lagotto.server.replies import json_response, truncation_header
-from lagotto.server.schemas import RerankDocument, RerankRequest
-from lagotto.server.settings import Settings
-from lagotto.server.state import get_pool, get_settings
 
 router = APIRouter(tags=["Rerank"])
 
 
 @router.post("/v1/rerank")
-async def rerank(
-    request: RerankRequest,
-    pool: Annotated[ModelPool, Depends(get_pool)],
-    settings: Annotated[Settings, Depends(get_settings)],
-) -> Response:
+async def rerank(request: RerankRequest, call: Calling) -> Response:
     """Documents ordered by relevance to a query; scores lie in 0..1."""
-    _check(request, settings.max_inputs)
-    name, model = await pool.reranker(request.model)
-    return await pool.compute(lambda: _answer(request, name, model))
+    _check(request, call.settings.max_inputs)
+    name, model = await call.reranker(request.model)
+    return await call.compute(lambda: _answer(request, name, model))
 
 
 def _check(request: RerankRequest, limit: int) -> None:

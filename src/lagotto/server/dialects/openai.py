@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
 from lagotto.cards.registry import find_card
 from lagotto.core.errors import InvalidInputError, ModelNotAllowedError
 from lagotto.core.values import Embeddings
 from lagotto.models.embedder import Embedder
-from lagotto.server.pool import Entry, ModelPool
+from lagotto.server.call import Calling
+from lagotto.server.dialects.schemas import EmbeddingsRequest
+from lagotto.server.pool import Entry
 from lagotto.server.replies import encoded_rows, json_response, truncation_header
-from lagotto.server.schemas import EmbeddingsRequest
-from lagotto.server.settings import Settings
-from lagotto.server.state import get_pool, get_settings
 
 router = APIRouter(tags=["OpenAI"])
-Pool = Annotated[ModelPool, Depends(get_pool)]
-Config = Annotated[Settings, Depends(get_settings)]
 
 
 @router.post("/v1/embeddings")
-async def embeddings(request: EmbeddingsRequest, pool: Pool, settings: Config) -> Response:
+async def embeddings(request: EmbeddingsRequest, call: Calling) -> Response:
     """Vectors of texts, or of token ids of the model's own tokenizer, in OpenAI's shape."""
-    inputs = _inputs(request, settings.max_inputs)
-    model = await pool.embedder(request.model)
-    return await pool.compute(lambda: _answer(request, model, inputs))
+    inputs = _inputs(request, call.settings.max_inputs)
+    model = await call.embedder(request.model)
+    return await call.compute(lambda: _answer(request, model, inputs))
 
 
 @router.get("/v1/models")
-async def models(pool: Pool) -> dict[str, Any]:
+async def models(call: Calling) -> dict[str, Any]:
     """The models this server allows."""
-    return {"object": "list", "data": [_described(entry) for entry in pool.entries.values()]}
+    return {"object": "list", "data": [_described(entry) for entry in call.pool.entries.values()]}
 
 
 @router.get("/v1/models/{name:path}")
-async def model(name: str, pool: Pool) -> dict[str, Any]:
+async def model(name: str, call: Calling) -> dict[str, Any]:
     """One allowed model."""
-    if name not in pool.entries:
+    if name not in call.pool.entries:
         raise ModelNotAllowedError(f"model {name!r} is not served here; GET /v1/models lists what is")
-    return _described(pool.entries[name])
+    return _described(call.pool.entries[name])
 
 
 def _described(entry: Entry) -> dict[str, Any]:
