@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import random_checkpoint
 import texts
 
 HERE = Path(__file__).parent
-LAGOTTO = "lagotto bf16"
+LAGOTTO, INT8 = "lagotto bf16", "lagotto int8"
 REFERENCES = ("lagotto f32", "st-torch", "onnxruntime")  # agreement is measured against the first that ran
 DEFAULT_MODELS = {"encode": "starter:bge-small-en-v1.5", "rerank": "starter:ms-marco-MiniLM-L-12-v2"}
 
@@ -38,6 +38,7 @@ class Rival:
     options: dict[str, Any] = field(default_factory=dict)
     onnx: bool = False  # runs the exported ONNX file
     slow: bool = False  # one timed pass and a short warm-up; --sample applies
+    special: bool = False  # takes part only where it is named
 
 
 ST = "sentence_transformers_any"
@@ -50,6 +51,9 @@ RIVALS = [
     Rival("st-onnx", "st-onnx", ST, {"backend": "onnx"}),
     Rival("st-openvino", "st-openvino", ST, {"backend": "openvino"}),
     Rival("infinity", "infinity", "infinity"),
+    Rival(INT8, None, "lagotto_runner", {"precision": "int8"}, special=True),
+    Rival("ort-int8", "onnxruntime", "onnxruntime_plain", {"int8": True}, onnx=True, special=True),
+    Rival("ctranslate2-int8", "ctranslate2", "ctranslate2_encoder", special=True),
     Rival("fastembed", "fastembed", "fastembed_onnx", onnx=True, slow=True),
     Rival("flagembedding", "flagembedding", "flagembedding", slow=True),
 ]
@@ -157,7 +161,7 @@ def parser(description: str) -> argparse.ArgumentParser:
 def chosen(names: str | None) -> list[Rival]:
     """The rivals named, in the table's order; all when none is named."""
     if names is None:
-        return RIVALS
+        return [r for r in RIVALS if not r.special]
     wanted, known = names.split(","), {r.name for r in RIVALS}
     if unknown := set(wanted) - known:
         raise SystemExit(f"no rival is called {', '.join(sorted(unknown))}; there are: {', '.join(sorted(known))}")
@@ -231,6 +235,8 @@ def compare(task: str, model: Path, items: list[Any], places: list[int], options
     folder = work(options) / f"run-{task}-{options.width}"  # jobs, logs and values stay there
     folder.mkdir(exist_ok=True)
     for rival in chosen(options.rivals):
+        if rival.name == INT8:
+            rival = replace(rival, options=rival.options | {"calibration": options.calibration})
         share = places if rival.slow else list(range(len(items)))
         row = Row(rival.name, items=len(share))
         rows.append(row)
@@ -270,21 +276,22 @@ def compare(task: str, model: Path, items: list[Any], places: list[int], options
 
 
 def agreement(task: str, mine: tuple[list[int], np.ndarray], reference: tuple[list[int], np.ndarray]) -> str:
-    """The lowest cosine (vectors), or Pearson's r (scores), between a contestant's values and the reference's."""
+    """The lowest and mean cosine (vectors), or Pearson's r (scores), of a contestant's values and the reference's."""
     places, values = mine
     row_of = {place: row for row, place in enumerate(reference[0])}
     other = reference[1][[row_of[place] for place in places]]
     if task == "rerank":
         return f"r {np.corrcoef(values.ravel(), other.ravel())[0, 1]:.5f}"
     norms = np.linalg.norm(values, axis=1) * np.linalg.norm(other, axis=1)
-    return f"cos {((values * other).sum(axis=1) / norms).min():.5f}"
+    cosines = (values * other).sum(axis=1) / norms
+    return f"cos {cosines.min():.5f} (mean {cosines.mean():.5f})"
 
 
-def table(rows: list[Row], unit: str, targets: dict[str, float], total: int) -> str:
-    """The rows as a Markdown table; ratios are lagotto in bf16 over each rival."""
-    rate = next((row.rate for row in rows if row.name == LAGOTTO), 0.0)
+def table(rows: list[Row], unit: str, targets: dict[str, float], total: int, base: str = LAGOTTO) -> str:
+    """The rows as a Markdown table; ratios are those of the row called `base` over each other."""
+    rate = next((row.rate for row in rows if row.name == base), 0.0)
     lines = [
-        f"| contestant | version | {unit}/s | lagotto bf16 is | target | load s | peak MB | agreement |",
+        f"| contestant | version | {unit}/s | {base} is | target | load s | peak MB | agreement |",
         "|---|---|---:|---:|---|---:|---:|---|",
     ]
     for row in rows:
