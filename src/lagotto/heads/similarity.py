@@ -12,6 +12,7 @@ from lagotto.core.token_values import MultiVectors, SparseVectors
 
 M3_WEIGHTS = (0.4, 0.2, 0.4)
 """Dense, sparse, multi-vector: the weights of BGE-M3's own examples."""
+_PRODUCTS = 8_000_000  # inner products of tokens held at a time: 32 MB
 
 
 def lexical_matching(queries: SparseVectors, documents: SparseVectors) -> NDArray[np.float32]:
@@ -61,22 +62,26 @@ def max_sim_pairs(left: MultiVectors, right: MultiVectors) -> NDArray[np.float32
 
 
 def max_sim_matrix(queries: MultiVectors, documents: MultiVectors) -> NDArray[np.float32]:
-    """(queries, documents) `max_sim`; one query against one document after another's tokens, never all at once.
+    """(queries, documents) `max_sim`; some of the queries' terms at a time against all documents' tokens.
 
     Padding does not exist here: each document is its own tokens, so a term's best match may well be negative.
     FlagEmbedding pads documents with zero vectors, which floors each term at 0 whenever a longer document is near.
     """
+    sizes, filled = np.diff(queries.offsets), np.flatnonzero(np.diff(documents.offsets))
     scores = np.zeros((len(queries), len(documents)), np.float32)
-    lengths = np.diff(documents.offsets)
-    filled = np.flatnonzero(lengths)
     if not len(filled):
         return scores
     starts = documents.offsets[:-1][filled]
     flat = documents.vectors.astype(np.float32, copy=False)
-    for row, query in enumerate(queries):
-        if len(query):
-            best = np.maximum.reduceat(query @ flat.T, starts, axis=1)  # (query tokens, documents)
-            scores[row, filled] = best.mean(axis=0)
+    owners = np.repeat(np.arange(len(queries)), sizes)
+    # Terms of several queries together: a product of few rows would wait for memory to bring the documents each time.
+    terms = max(1, _PRODUCTS // len(flat))
+    for first in range(0, len(owners), terms):
+        part = slice(first, first + terms)
+        best = np.maximum.reduceat(queries.vectors[part].astype(np.float32) @ flat.T, starts, axis=1)
+        begins = np.flatnonzero(np.diff(owners[part], prepend=-1))  # the first term of each query
+        scores[np.ix_(owners[part][begins], filled)] += np.add.reduceat(best, begins, axis=0)
+    scores /= np.maximum(sizes, 1)[:, None]
     return scores
 
 

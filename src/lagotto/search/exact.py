@@ -41,19 +41,28 @@ def top_k(
     """
     if queries.ndim != 2:
         raise InvalidInputError(f"queries have shape {queries.shape}; expected (queries, dimension)")
-    if k < 1:
-        raise InvalidInputError(f"k is {k}; give at least 1")
+    check_k(k)
     if not _finite(queries):
         raise InvalidInputError("query vectors hold numbers that are not finite")
-    best = np.full((len(queries), k), -np.inf, np.float32)
-    places = np.full((len(queries), k), NOTHING, np.int64)
+    best, places = no_hits(len(queries), k)
     for start, block in blocks:
         _check(queries, block, start)
         for row in range(0, len(queries), QUERIES_AT_ONCE):
             part = slice(row, row + QUERIES_AT_ONCE)
             scores = queries[part] @ block.T  # (queries, block)
-            _merge(scores, start, best[part], places[part])
+            keep_best(scores, start, best[part], places[part])
     return best, places
+
+
+def no_hits(queries: int, k: int) -> tuple[Scores, Places]:
+    """What a search begins with: scores of -inf and places of `NOTHING`, (queries, k) each."""
+    return np.full((queries, k), -np.inf, np.float32), np.full((queries, k), NOTHING, np.int64)
+
+
+def check_k(k: int) -> None:
+    """Raise `InvalidInputError` for a number of hits below 1."""
+    if k < 1:
+        raise InvalidInputError(f"k is {k}; give at least 1")
 
 
 def _check(queries: NDArray[np.float32], block: NDArray[np.float32], start: int) -> None:
@@ -68,10 +77,12 @@ def _finite(vectors: NDArray[np.float32]) -> bool:
     return bool(np.isfinite(vectors.sum(dtype=np.float64)))
 
 
-def _merge(scores: Scores, start: int, best: Scores, places: Places) -> None:
-    """Take what beats a query's k-th best so far; ``best`` and ``places`` are changed.
+def keep_best(scores: Scores, start: int, best: Scores, places: Places) -> None:
+    """Take what beats a query's k-th best so far; ``best`` and ``places``, (queries, k), are changed.
 
-    After the first blocks few scores pass that bar, so most of a block costs one comparison a score.
+    ``scores`` are (queries, block) of the documents from place ``start`` on; -inf marks one that is no hit. Blocks come
+    in the order of their places. After the first blocks few scores pass that bar, so most of a block costs one
+    comparison a score.
     """
     k = best.shape[1]
     for i in np.flatnonzero((scores > best[:, -1:]).any(axis=1)):
