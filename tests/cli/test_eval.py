@@ -17,6 +17,7 @@ from lagotto import evaluate
 from lagotto.evaluation.benchmarks.registry import all_names
 from lagotto.evaluation.output import Output
 from lagotto.models.loading import Options
+from support.checkpoints import write_m3
 from support.collection import sts, write_collection, write_lines
 from support.errors import one_line
 from support.strict_json import strict_json
@@ -107,7 +108,11 @@ def test_every_option_reaches_the_library(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr("lagotto.evaluation.evaluate.evaluate", record)
     command = "--data a --data b --model m --model n --reranker r --reranker s --pipeline p.toml --bm25 --hybrid"
-    command += " --dimensions 8 --dimensions 16 --quantization int8 --quantization binary --measure map --measure mrr"
+    command += (
+        " --sparse --multivector --fuse dense=0.2,sparse=.8 --fuse sparse=1,multivector=2 --rescore multivector=1"
+    )
+    command += " --rescore-top-k 50 --dimensions 8 --dimensions 16 --quantization int8 --quantization binary"
+    command += " --measure map --measure mrr"
     command += " --out o --baseline BM25 --split dev --language zh --top-k 7 --rerank-top-k 3 --ignore-identical-ids"
     command += " --no-cache --device cpu --precision f32 --threads 2 --max-length 9 --models-dir store --cache-dir kept"
     command += " --offline --card bge --pooling mean --quiet"
@@ -119,6 +124,11 @@ def test_every_option_reaches_the_library(run, tmp_path, monkeypatch):
         "pipeline": Path("p.toml"),
         "bm25": True,
         "hybrid": True,
+        "sparse": True,
+        "multivector": True,
+        "fuse": [{"dense": 0.2, "sparse": 0.8}, {"sparse": 1.0, "multivector": 2.0}],
+        "rescore": [{"multivector": 1.0}],
+        "rescore_top_k": 50,
         "dimensions": [8, 16],
         "quantization": ["int8", "binary"],
         "measures": ["map", "mrr"],
@@ -146,7 +156,9 @@ def test_every_option_reaches_the_library(run, tmp_path, monkeypatch):
     told.clear()
     run("eval", "-d", "a")
     assert told["options"] == Options()
-    assert (told["cache"], told["progress"], told["top_k"], told["rerank_top_k"]) == (True, True, 1000, 100)
+    assert (told["cache"], told["progress"]) == (True, True)
+    assert (told["top_k"], told["rescore_top_k"], told["rerank_top_k"]) == (1000, 200, 100)
+    assert not any(told[name] for name in ("sparse", "multivector", "fuse", "rescore"))
     assert not any(told[name] for name in ("model", "reranker", "pipeline", "dimensions", "quantization", "measures"))
 
 
@@ -224,6 +236,38 @@ def test_a_goal_that_makes_no_sense_is_refused_before_work(run, folder, goal, mo
     one_line(run("eval", "-d", folder, "--min", goal), "say MEASURE=VALUE or DATA:MEASURE=VALUE")
 
 
+def test_outputs_of_one_model_from_one_command(run, folder, tmp_path):
+    model = write_m3(tmp_path / "tiny-m3")
+    args = ["--pooling", "cls", "--sparse", "--multivector", "--fuse", "dense=0.2, sparse=0.8", "--rescore-top-k", "9"]
+    args += ["--rescore", "dense=0.15,sparse=0.5,multivector=0.35", "--measure", "ndcg@10", *FAST]
+    result = run("eval", "-d", folder, "-m", model, "--json", *args)
+    assert result.exit_code == 0, result.output
+    report = strict_json(result.stdout)
+    fused = "tiny-m3 [dense 0.2 + sparse 0.8]"
+    assert [system["name"] for system in report["systems"]] == [
+        *("tiny-m3", "tiny-m3 [sparse]", "tiny-m3 [multivector]", fused),
+        f"{fused} → dense 0.15 + sparse 0.5 + multivector 0.35",
+    ]
+    # What the report says of a system is what a pipeline file says.
+    description = report["systems"][-1]["description"]
+    lines = ["[[system]]", f'name = "{fused}"', f"top_k = {description['top_k']}"]
+    for table, rows in (("[[system.leg]]", description["leg"]), ("[system.fusion]", [description["fusion"]])):
+        for row in rows:
+            lines += [table, *(f"{key} = {json.dumps(value)}" for key, value in row.items())]
+    lines += ["[system.rescore]", *(f"{key} = {json.dumps(value)}" for key, value in description["rescore"].items())]
+    (tmp_path / "p.toml").write_text("\n".join(lines))
+    again = run("eval", "-d", folder, "--pipeline", tmp_path / "p.toml", "--pooling", "cls", "--json", *args[-6:])
+    assert again.exit_code == 0, again.output
+    assert strict_json(again.stdout)["results"][0]["metrics"] == report["results"][-1]["metrics"]
+
+
+@pytest.mark.parametrize("text", ["", "dense", "dense=", "=1", "dense=x", "dense=1,dense=2", "dense=1;sparse=2", "1,2"])
+@pytest.mark.parametrize("option", ["--fuse", "--rescore"])
+def test_weights_that_make_no_sense_are_refused_before_work(run, folder, option, text, monkeypatch):
+    monkeypatch.setattr("lagotto.evaluation.evaluate.evaluate", lambda *_, **__: pytest.fail("worked"))
+    one_line(run("eval", "-d", folder, option, text), rf"{option} is .*; say OUTPUT=WEIGHT,..., as dense=0.2,sparse")
+
+
 # What is wrong
 
 
@@ -242,7 +286,17 @@ def test_errors_are_one_line(run, folder, tmp_path, tiny_bert):
     one_line(run("eval", "-d", folder, "--measure", "ndgc"), "measure 'ndgc' is not known")
     one_line(run("eval", "-d", folder, "--baseline", "x"), "baseline 'x' is none of the systems: 'BM25'")
     one_line(run("eval", "-d", folder, "--dimensions", "8"), "name a model too")
-    one_line(run("eval", "-d", folder, "--hybrid"), "name a model too")
+    for args in (
+        ["--hybrid"],
+        ["--sparse"],
+        ["--multivector"],
+        ["--fuse", "dense=1,sparse=1"],
+        ["--rescore", "dense=1"],
+    ):
+        one_line(run("eval", "-d", folder, *args), "name a model too")
+    for args in (["--sparse"], ["--multivector"], ["--rescore", "dense=0,multivector=1"]):
+        result = run("eval", "-d", folder, "-m", tiny_bert, *args, "--quiet", *FAST)
+        one_line(result, "output needs .*; download the whole checkpoint, or ask for dense output alone")
     one_line(run("eval", "-d", folder, "-m", tiny_bert, "--quantization", "int4"), "quantization is 'int4'")
     one_line(run("eval", "-d", folder, "--split", "dev"), "dev")
     one_line(run("eval", "-d", folder, "--language", "xx", "--quiet"), "language 'xx'")

@@ -15,6 +15,7 @@ from lagotto.evaluation.pipeline import DenseLeg, Rerank
 from lagotto.evaluation.store import VectorStore
 from lagotto.evaluation.workbench import Workbench
 from lagotto.models.loading import Options
+from support.checkpoints import XLMR, write_m3, write_modules
 from support.collection import collection, write_collection
 
 OPTIONS = Options(precision="f32", threads=1)
@@ -53,6 +54,14 @@ def dense(tiny_bert: Path) -> DenseLeg:
 
 
 @pytest.fixture(scope="session")
+def tiny_m3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder with BGE-M3's three outputs, in sentence-transformers' layout, which says how to pool."""
+    folder = write_m3(tmp_path_factory.mktemp("m3") / "tiny-m3")
+    write_modules(folder, XLMR)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def rerank(tiny_reranker: Path) -> Rerank:
     """Reranking of ten hits with `tiny_reranker`."""
     return Rerank(str(tiny_reranker), top_k=10)
@@ -66,9 +75,11 @@ class Counts:
     closed: list[str] = field(default_factory=list)
     texts: int = 0
     pairs: int = 0
+    outputs: list[tuple[int, set[str]]] = field(default_factory=list)
+    """How many texts were encoded in which outputs, call by call."""
 
     def clear(self) -> None:
-        self.opened, self.closed, self.texts, self.pairs = [], [], 0, 0
+        self.opened, self.closed, self.texts, self.pairs, self.outputs = [], [], 0, 0, []
 
 
 @pytest.fixture
@@ -83,6 +94,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
 
         def stream(self, texts: Sequence[str], **options: Any) -> Any:
             found.texts += len(texts)
+            found.outputs.append((len(texts), set(options.get("outputs", ("dense",)))))
             return super().stream(texts, **options)
 
         def close(self) -> None:

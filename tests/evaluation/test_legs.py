@@ -10,8 +10,9 @@ import pytest
 from lagotto import Embedder
 from lagotto.core.errors import InvalidInputError
 from lagotto.evaluation import legs, store
+from lagotto.evaluation.encoding import leg_wording, lengths
 from lagotto.evaluation.instructions import TaskHint, Wording
-from lagotto.evaluation.legs import leg_wording, lengths, retrieve, without_excluded
+from lagotto.evaluation.legs import retrieve, without_excluded
 from lagotto.evaluation.pipeline import Bm25Leg, DenseLeg
 from lagotto.search.analysis import Analyzer
 from lagotto.search.bm25 import Bm25

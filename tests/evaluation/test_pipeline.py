@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,18 @@ from hypothesis import strategies as st
 
 from lagotto.core.errors import ConfigError
 from lagotto.core.quantize import Quantization
-from lagotto.evaluation.pipeline import Bm25Leg, DenseLeg, Fusion, Rerank, System, read_pipelines
+from lagotto.evaluation.pipeline import (
+    Bm25Leg,
+    DenseLeg,
+    Encoder,
+    Fusion,
+    MultiVectorLeg,
+    Rerank,
+    Rescore,
+    SparseLeg,
+    System,
+)
+from lagotto.evaluation.pipeline_file import read_pipelines
 from lagotto.search.fusion import Method, Scaling
 
 EVERYTHING = """
@@ -39,11 +51,48 @@ language = "zh"
 k1 = 0.9
 b = 0
 
+[[system.leg]]
+type = "sparse"
+model = "BAAI/bge-m3"
+query_prompt = "q: "
+document_prompt = "d: "
+query_instruction = "Find it"
+precision = "f32"
+max_length = 128
+revision = "main"
+card = "BAAI/bge-m3"
+pooling = "cls"
+
+[[system.leg]]
+type = "multivector"
+model = "BAAI/bge-m3"
+query_prompt = "q: "
+document_prompt = "d: "
+query_instruction = "Find it"
+precision = "f32"
+max_length = 128
+revision = "main"
+card = "BAAI/bge-m3"
+pooling = "cls"
+
 [system.fusion]
 method = "weighted"
-weights = [0.7, 3]
+weights = [0.7, 3, 0, 1.5]
 rrf_k = 10
 scaling = "z_score"
+
+[system.rescore]
+model = "BAAI/bge-m3"
+weights = [0.15, 0.5, 0.35]
+top_k = 150
+query_prompt = "q: "
+document_prompt = "d: "
+query_instruction = "Find it"
+precision = "f32"
+max_length = 128
+revision = "main"
+card = "BAAI/bge-m3"
+pooling = "cls"
 
 [system.rerank]
 model = "BAAI/bge-reranker-base"
@@ -110,17 +159,31 @@ def test_every_key(read):
         revision="v1",
         card="BAAI/bge-reranker-large",
     )
-    fusion = Fusion("weighted", (0.7, 3), 10, "z_score")
-    assert full == System("hybrid, reranked", (dense, Bm25Leg("zh", 0.9, 0)), fusion, rerank, 100)
+    told = {
+        "query_prompt": "q: ",
+        "document_prompt": "d: ",
+        "query_instruction": "Find it",
+        "precision": "f32",
+        "max_length": 128,
+        "revision": "main",
+        "card": "BAAI/bge-m3",
+        "pooling": "cls",
+    }
+    m3 = "BAAI/bge-m3"
+    legs = (dense, Bm25Leg("zh", 0.9, 0), SparseLeg(m3, **told), MultiVectorLeg(m3, **told))
+    fusion = Fusion("weighted", (0.7, 3, 0, 1.5), 10, "z_score")
+    rescore = Rescore(m3, **told, weights=(0.15, 0.5, 0.35), top_k=150)
+    assert full == System("hybrid, reranked", legs, fusion, rerank, 100, rescore)
     assert words == System("words", (Bm25Leg(),))
 
 
 def test_every_field_has_a_key_that_the_file_above_sets(read):
     full = read(EVERYTHING)[0]
-    for part, plain in zip(
-        (*full.legs, full.fusion, full.rerank), (DenseLeg(""), Bm25Leg(), Fusion(), Rerank("")), strict=True
-    ):
-        assert [name for name in part.__slots__ if getattr(part, name) == getattr(plain, name)] == []
+    plain = (DenseLeg(""), Bm25Leg(), SparseLeg(""), MultiVectorLeg(""), Fusion(), Rescore(""), Rerank(""))
+    for part, bare in zip((*full.legs, full.fusion, full.rescore, full.rerank), plain, strict=True):
+        names = [field.name for field in fields(part)]
+        assert names
+        assert [name for name in names if getattr(part, name) == getattr(bare, name)] == []
 
 
 def test_defaults(read):
@@ -157,7 +220,7 @@ def test_a_system_without_a_name_is_called_by_its_place(read, tmp_path):
         ("[[system]", "not valid TOML"),
         (one() + 'name = "y"', "not valid TOML"),
         (b'[[system]]\nname = "\xff"', "not valid TOML: 'utf-8' codec"),
-        (one(legs="[]"), r"system 1: unknown keys \['legs'\]; known are name, top_k, leg, fusion, rerank"),
+        (one(legs="[]"), r"system 1: unknown keys \['legs'\]; known are name, top_k, leg, fusion, rescore, rerank"),
         (one(name="5"), "system 1: name is 5; expected str"),
         (one(name='" "'), "system 1: a system has no name"),
         (one(top_k='"10"'), "system 1: top_k is '10'; expected int"),
@@ -167,15 +230,15 @@ def test_a_system_without_a_name_is_called_by_its_place(read, tmp_path):
         (one(leg=None), r"system 'x' has no \[\[system\.leg\]\] that retrieves anything"),
         (one(leg='{type = "bm25"}'), "system 1: leg is .*, expected a list"),
         (one(leg="[5]"), "system 1: leg is 5, expected a table"),
-        (one(leg="[{}]"), "leg type is None; allowed are dense, bm25"),
-        (one(leg='[{type = "sparse"}]'), "leg type is 'sparse'; allowed are dense, bm25"),
+        (one(leg="[{}]"), "leg type is None; allowed are dense, sparse, multivector, bm25"),
+        (one(leg='[{type = "spars"}]'), "leg type is 'spars'; allowed are dense, sparse, multivector, bm25"),
         (one(leg='[{type = ["dense"]}]'), r"leg type is \['dense'\]; allowed are"),
         (one(leg='[{type = "dense"}]'), "dense leg: no model; name a folder, a hub id or starter:NAME"),
         (one(leg='[{type = "dense", model = ""}]'), "dense leg: no model"),
         (one(leg='[{type = "dense", model = 5}]'), "dense leg: model is 5; expected str"),
         (
             one(leg='[{type = "dense", modell = "m"}]'),
-            r"dense leg: unknown keys \['modell'\]; known are model, dimensions",
+            r"dense leg: unknown keys \['modell'\]; known are model, query_prompt",
         ),
         (one(leg='[{type = "dense", model = "m", dimensions = true}]'), "dimensions is True; expected int"),
         (one(leg='[{type = "dense", model = "m", dimensions = 0}]'), "dimensions is 0; give an integer of at least 1"),
@@ -209,6 +272,29 @@ def test_a_system_without_a_name_is_called_by_its_place(read, tmp_path):
         (one(fusion="{weights = [true]}"), r"weights are \[True\]"),
         (one(fusion="{weights = [-1]}"), "weights are"),
         (one(fusion="{weights = [nan]}"), "weights are"),
+        (one(leg='[{type = "sparse"}]'), "sparse leg: no model; name a folder"),
+        (
+            one(leg='[{type = "sparse", model = "m", dimensions = 8}]'),
+            r"sparse leg: unknown keys \['dimensions'\]; known are model, query_prompt",
+        ),
+        (one(leg='[{type = "multivector", model = "m", max_length = 0}]'), "max_length is 0; give an integer"),
+        (one(rescore="5"), "rescore is 5, expected a table"),
+        (one(rescore="{}"), "rescore: no model"),
+        (one(rescore='{model = "m", weights = 1}'), "weights is 1, expected a list"),
+        (one(rescore='{model = "m", weights = [1, 2]}'), r"weights are \[1, 2\]; give three numbers of at least 0"),
+        (one(rescore='{model = "m", weights = [0, 0, 0]}'), "not all 0"),
+        (one(rescore='{model = "m", weights = [1, -1, 1]}'), "give three numbers"),
+        (one(rescore='{model = "m", weights = [1, nan, 1]}'), "give three numbers"),
+        (one(rescore='{model = "m", weights = [1, inf, 1]}'), "give three numbers"),
+        (one(rescore='{model = "m", weights = ["1", 1, 1]}'), "give three numbers"),
+        (one(rescore='{model = "m", weights = [true, 1, 1]}'), "give three numbers"),
+        (one(rescore='{model = "m", top_k = 0}'), "rescore top_k is 0; give an integer of at least 1"),
+        (one(rescore='{model = "m", max_length = 0}'), "rescore max_length is 0"),
+        (one(rescore='{model = "m", dimensions = 8}'), r"rescore: unknown keys \['dimensions'\]"),
+        (
+            one(leg=None, rescore='{model = "m"}', rerank='{model = "r"}'),
+            r"system 'x' has hits to rescore and no \[\[system\.leg\]\]",
+        ),
         (one(rerank='"r"'), "rerank is 'r', expected a table"),
         (one(rerank="{}"), "rerank: no model"),
         (
@@ -251,6 +337,8 @@ def test_the_embedder_of_a_system_that_is_nothing_else():
     assert System("x", (Bm25Leg(),)).embedder is None
     assert System("x", (leg,), rerank=Rerank("r")).embedder is None
     assert System("x", (leg, leg), Fusion()).embedder is None
+    assert System("x", (leg,), rescore=Rescore("m")).embedder is None
+    assert System("x", (SparseLeg("m"),)).embedder is None
     assert System("x", (), rerank=Rerank("r")).embedder is None
 
 
@@ -258,27 +346,54 @@ def test_the_models_of_a_system():
     legs = (DenseLeg("b"), Bm25Leg(), DenseLeg("a"), DenseLeg("b", dimensions=8))
     assert System("x", legs, Fusion(), Rerank("r")).models == ("b", "a", "r")
     assert System("x", (Bm25Leg(),)).models == ()
+    rescored = System("x", (SparseLeg("s"), MultiVectorLeg("c")), Fusion(), Rerank("r"), rescore=Rescore("m"))
+    assert rescored.models == ("s", "c", "m", "r")
+
+
+def test_the_embedder_of_a_part_is_what_it_shares_with_others():
+    told = {"query_prompt": "q", "document_prompt": "", "max_length": 9, "card": "c"}
+    dense = DenseLeg("m", **told, dimensions=8, quantization="int8")
+    assert dense.encoder == Encoder("m", **told)
+    assert dense.encoder == SparseLeg("m", **told).encoder == Rescore("m", **told, top_k=5).encoder
+    assert dense.encoder != SparseLeg("m", **{**told, "max_length": 8}).encoder
+    assert SparseLeg("m") != MultiVectorLeg("m")
+
+
+def test_rescoring_asks_for_what_has_weight():
+    assert Rescore("m").outputs == {"dense", "sparse", "multivector"}
+    assert Rescore("m", weights=(0, 0, 1)).outputs == {"multivector"}
+    assert Rescore("m", weights=(0.2, 0.8, 0)).outputs == {"dense", "sparse"}
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 SOME = st.none() | TEXTS
 COUNTS = st.integers(1, 10_000)
 WEIGHTS = st.floats(0, 100, allow_subnormal=False) | st.integers(0, 5)
+PROMPTS = st.none() | TEXTS | st.just("")
+ENCODER = {
+    "query_prompt": PROMPTS,
+    "document_prompt": PROMPTS,
+    "query_instruction": SOME,
+    "precision": SOME,
+    "max_length": st.none() | COUNTS,
+    "revision": SOME,
+    "card": SOME,
+    "pooling": SOME,
+}
 LEGS = st.one_of(
     st.builds(Bm25Leg, st.sampled_from(["auto", "en", "zh", "und"]), st.floats(0, 9), st.floats(0, 1)),
     st.builds(
         DenseLeg,
         TEXTS,
-        st.none() | COUNTS,
-        st.sampled_from(Quantization.__args__),
-        st.integers(0, 500),
-        *(st.none() | TEXTS | st.just(""),) * 2,
-        SOME,
-        SOME,
-        st.none() | COUNTS,
-        *(SOME,) * 3,
+        **ENCODER,
+        dimensions=st.none() | COUNTS,
+        quantization=st.sampled_from(Quantization.__args__),
+        rescore=st.integers(0, 500),
     ),
+    st.builds(SparseLeg, TEXTS, **ENCODER),
+    st.builds(MultiVectorLeg, TEXTS, **ENCODER),
 )
+RESCORES = st.builds(Rescore, TEXTS, **ENCODER, weights=st.tuples(*[WEIGHTS] * 3).filter(sum), top_k=COUNTS)
 RERANKS = st.builds(Rerank, TEXTS, COUNTS, COUNTS, SOME, st.none() | COUNTS, SOME, SOME)
 
 
@@ -290,7 +405,8 @@ def systems(draw):
         Fusion, st.sampled_from(Method.__args__), st.just(weights), COUNTS, st.sampled_from(Scaling.__args__)
     )
     fused = draw(fusion if len(legs) > 1 else st.none() | fusion)
-    return System(draw(TEXTS.filter(str.strip)), legs, fused, draw(st.none() | RERANKS), draw(COUNTS))
+    rerank, rescore = draw(st.none() | RERANKS), draw(st.none() | RESCORES)
+    return System(draw(TEXTS.filter(str.strip)), legs, fused, rerank, draw(COUNTS), rescore)
 
 
 @given(system=systems())
@@ -306,7 +422,9 @@ def test_a_description_says_what_a_file_would_and_no_more():
         "top_k": 1000,
         "leg": [{"type": "bm25", "language": "auto", "k1": 1.2, "b": 0.75}],
     }
-    described = System("x", (DenseLeg("m"), Bm25Leg()), Fusion(weights=(1, 2)), Rerank("r")).describe()
+    parts = (DenseLeg("m"), Bm25Leg()), Fusion(weights=(1, 2)), Rerank("r"), 1000, Rescore("m")
+    described = System("x", *parts).describe()
+    assert described["rescore"] == {"model": "m", "weights": (0.4, 0.2, 0.4), "top_k": 200}
     assert described["leg"][0] == {"type": "dense", "model": "m", "quantization": "f32", "rescore": 0}
     assert described["fusion"] == {"method": "rrf", "weights": (1, 2), "rrf_k": 60, "scaling": "min_max"}
     assert described["rerank"] == {"model": "r", "top_k": 100, "max_windows": 10}

@@ -17,7 +17,7 @@ from lagotto import Embedder
 from lagotto.cards.schema import ModelCard
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import Embeddings
-from lagotto.evaluation import legs, store
+from lagotto.evaluation import store
 from lagotto.evaluation.datasets.corpus import ListCorpus
 from lagotto.evaluation.legs import retrieve
 from lagotto.evaluation.measures import parse_measure, per_query
@@ -359,7 +359,7 @@ class Synthetic(Embedder):
 @pytest.mark.parametrize("change", [{}, {"quantization": "int8", "rescore": 20}, {"dimensions": 200}])
 def test_a_corpus_is_never_in_memory_as_a_whole(bench, monkeypatch, change):
     monkeypatch.setattr(store, "BLOCK", 256)
-    monkeypatch.setattr(legs, "_PAIRS_AT_ONCE", 64)
+    monkeypatch.setattr("lagotto.search.candidates.PAIRS_AT_ONCE", 64)
     monkeypatch.setattr("lagotto.evaluation.workbench.Embedder", Synthetic)
     leg = DenseLeg("synthetic", **change)
     data = collection(corpus=ListCorpus({f"d{number}": str(number) for number in range(20_000)}))

@@ -197,7 +197,7 @@ def test_blocks_come_one_by_one_with_their_places(store, model, small_blocks):
 
 
 def test_long_texts_make_small_blocks(store, model, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK_CHARACTERS", 10)
+    monkeypatch.setattr(module, "BLOCK_CHARACTERS", 40)
     stored = store.embed(model, ["x" * 50, "a", "b", "y" * 39, "c"], PLAIN)
     assert stored.sizes == [1, 3, 1]
 
@@ -331,7 +331,7 @@ def test_a_full_disk_is_an_os_error(store, model, monkeypatch):
     def full(path: Path, *parts: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr(module, "write_atomically", full)
+    monkeypatch.setattr("lagotto.evaluation.blocks.write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
         store.embed(model, TEXTS, PLAIN)
 

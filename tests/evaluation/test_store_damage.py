@@ -10,6 +10,7 @@ import pytest
 
 from lagotto import Embedder
 from lagotto.evaluation import store as module
+from lagotto.evaluation.blocks import DENSE, Block, read_block, write_block
 from lagotto.evaluation.instructions import Wording
 from lagotto.evaluation.pipeline import DenseLeg
 from lagotto.evaluation.store import VectorStore
@@ -90,25 +91,25 @@ def test_objects_in_a_file_are_never_unpickled(store, model, caplog):
 def test_no_flipped_byte_and_no_cut_gives_other_numbers(store, tmp_path, caplog):
     caplog.set_level(logging.CRITICAL)
     path = tmp_path / "block.npz"
-    whole = module.Block(
+    whole = Block(
         np.arange(12, dtype=np.float32).reshape(3, 4),
         np.array([1, 2, 3], np.int32),
         np.array([0, 1, 0], bool),
         1.5,
         False,
     )
-    module._write(path, whole)
+    write_block(path, whole, DENSE)
     raw = path.read_bytes()
     read = 0
     for place in range(0, len(raw), 4):
         for bits in (0x01, 0xFF):
             path.write_bytes(raw[:place] + bytes([raw[place] ^ bits]) + raw[place + 1 :])
-            if (found := module._read(path)) is not None:  # a date in the archive, say
+            if (found := read_block(path, DENSE)) is not None:  # a date in the archive, say
                 read += 1
                 for name in ("values", "tokens", "truncated"):
                     assert getattr(found, name).dtype == getattr(whole, name).dtype
                     assert (getattr(found, name) == getattr(whole, name)).all()
                 assert found.seconds == 1.5
         path.write_bytes(raw[:place])
-        assert module._read(path) is None
+        assert read_block(path, DENSE) is None
     assert read < len(raw) / 4  # most bytes are guarded

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from lagotto.core.errors import ConfigError, InvalidInputError
-from lagotto.evaluation.pipeline import Bm25Leg, DenseLeg, Fusion, Rerank, System
+from lagotto.evaluation.pipeline import (
+    Bm25Leg,
+    DenseLeg,
+    Fusion,
+    MultiVectorLeg,
+    Rerank,
+    Rescore,
+    SparseLeg,
+    System,
+)
 from lagotto.evaluation.systems import BM25, build_systems, short_names
 
 
@@ -69,6 +78,46 @@ def test_variants_are_reranked_and_hybrids_have_none():
     ]
 
 
+HYBRID = {"dense": 0.2, "sparse": 0.8}
+ALL = {"dense": 0.15, "sparse": 0.5, "multivector": 0.35}
+
+
+def test_the_outputs_of_each_model():
+    systems = build_systems(["x/a", "x/b"], sparse=True, multivector=True, dimensions=[8], top_k=7)
+    assert [system.name for system in systems] == [
+        *("a", "a [8d]", "a [sparse]", "a [multivector]"),
+        *("b", "b [8d]", "b [sparse]", "b [multivector]"),
+    ]
+    assert systems[2] == System("a [sparse]", (SparseLeg("x/a"),), top_k=7)
+    assert systems[3] == System("a [multivector]", (MultiVectorLeg("x/a"),), top_k=7)
+
+
+def test_weighted_scores_of_a_models_outputs():
+    _, fused, other = build_systems(["x/a"], fuse=[HYBRID, {"multivector": 1, "dense": 2.5}], top_k=7)
+    fusion = Fusion("weighted", (0.2, 0.8), scaling="none")
+    legs = (DenseLeg("x/a"), SparseLeg("x/a"))
+    assert fused == System("a [dense 0.2 + sparse 0.8]", legs, fusion, top_k=7)
+    assert other.name == "a [multivector 1 + dense 2.5]"
+    assert other.legs == (MultiVectorLeg("x/a"), DenseLeg("x/a"))
+
+
+def test_rescoring_what_was_fused_or_else_the_dense_search():
+    base, rescored = build_systems(["x/a"], rescore=[ALL], rescore_top_k=50)
+    rescore = Rescore("x/a", weights=(0.15, 0.5, 0.35), top_k=50)
+    assert rescored == System("a → dense 0.15 + sparse 0.5 + multivector 0.35", base.legs, rescore=rescore)
+    assert names(["a"], ["r"], fuse=[HYBRID], rescore=[{"multivector": 1}, {"sparse": 1}]) == [
+        "a",
+        "a [dense 0.2 + sparse 0.8]",
+        "a [dense 0.2 + sparse 0.8] → multivector 1",
+        "a [dense 0.2 + sparse 0.8] → sparse 1",
+        "a → r",
+        "a [dense 0.2 + sparse 0.8] → r",
+        "a [dense 0.2 + sparse 0.8] → multivector 1 → r",
+        "a [dense 0.2 + sparse 0.8] → sparse 1 → r",
+    ]
+    assert build_systems(["a"], rescore=[{"multivector": 1}])[1].rescore == Rescore("a", weights=(0, 0, 1))
+
+
 @pytest.mark.parametrize(
     ("models", "short"),
     [
@@ -102,6 +151,14 @@ def test_a_model_named_twice_is_one_system():
         ({"dimensions": [0]}, ConfigError, "dimensions is 0; give an integer of at least 1"),
         ({"top_k": 0}, ConfigError, "system 'a': top_k is 0"),
         ({"rerankers": ["r"], "rerank_top_k": 0}, ConfigError, "rerank top_k is 0"),
+        ({"fuse": [{"dense": 1, "bm25": 1}]}, InvalidInputError, "fuse names 'bm25'; allowed are dense, sparse, multi"),
+        ({"fuse": [{"dense": 1}]}, InvalidInputError, "fuse is 'dense 1'; give weights of two outputs or more"),
+        ({"fuse": [{"dense": 0, "sparse": 0}]}, ConfigError, "give 2 numbers of at least 0, not all 0"),
+        ({"fuse": [{"dense": 1, "sparse": float("nan")}]}, ConfigError, "weights are"),
+        ({"rescore": [{"colbert": 1}]}, InvalidInputError, "rescore names 'colbert'; allowed are dense"),
+        ({"rescore": [{"dense": -1, "sparse": 2}]}, ConfigError, "give three numbers of at least 0, not all 0"),
+        ({"rescore": [{}]}, ConfigError, "not all 0"),
+        ({"rescore": [{"dense": 1}], "rescore_top_k": 0}, ConfigError, "rescore top_k is 0"),
         ({"bm25": True, "language": "xx"}, ConfigError, "system 'BM25': language 'xx' is not one"),
     ],
 )

@@ -42,17 +42,19 @@ def rankings(draw):
     return rows, weights, draw(st.integers(1, 20))
 
 
-def added(lists, weights, method, scaling, rrf_k):
-    """document -> fused score."""
+def added(lists, weights, method, scaling, rrf_k, widths):
+    """document -> fused score; ``widths`` say how many hits each list had room for."""
     documents = {place for hits in lists for place, _ in hits}
     total = dict.fromkeys(documents, 0.0)
-    for weight, hits in zip(weights or [1.0] * len(lists), lists, strict=True):
+    for weight, hits, width in zip(weights or [1.0] * len(lists), lists, widths, strict=True):
         if method == "rrf":
             for rank, (place, _) in enumerate(hits, 1):
                 total[place] += weight / (rrf_k + rank)
         elif hits:
             scaled = scale([score for _, score in hits], scaling)
             missing = 0.0 if scaling == "min_max" else min(scaled)
+            if scaling == "none" and len(hits) < width:
+                missing = min(missing, 0.0)
             share = dict(zip((place for place, _ in hits), scaled, strict=True))
             for place in documents:
                 total[place] += weight * share.get(place, missing)
@@ -81,7 +83,8 @@ def test_the_same_as_adding_up_in_dictionaries(method, scaling, case, rrf_k):
     assert scores.shape == places.shape == (len(rows[0]), k)
     assert (scores.dtype, places.dtype) == (np.float32, np.int64)
     for row in range(len(rows[0])):
-        total = added([lists[row] for lists in rows], weights, method, scaling, rrf_k)
+        widths = [max(map(len, lists)) for lists in rows]
+        total = added([lists[row] for lists in rows], weights, method, scaling, rrf_k, widths)
         hits = min(k, len(total))
         found, values = places[row, :hits].tolist(), scores[row, :hits].tolist()
         assert len(set(found)) == hits
@@ -101,6 +104,16 @@ def test_reciprocal_ranks():
 def test_equal_sums_are_ordered_by_place():
     _, places = fuse([ranking([(9, 1.0), (3, 0.5)]), ranking([(3, 1.0), (9, 0.5)]), ranking([(1, 2.0), (0, 1.0)])], 4)
     assert places.tolist() == [[3, 9, 1, 0]]
+
+
+def test_what_a_ranking_with_room_left_did_not_find_scores_0_as_it_is():
+    """Sparse vectors that share no token have an inner product of 0, and not that of the last document that does."""
+    dense, sparse = ranking([(0, 0.5), (1, 0.4), (2, 0.3)]), ranking([(0, 0.2)])
+    room = ((0, 0), (0, 2))
+    wide = np.pad(sparse[0], room, constant_values=-np.inf), np.pad(sparse[1], room, constant_values=NOTHING)
+    full, rest = (fuse([dense, one], 3, method="weighted", weights=[1, 1], scaling="none")[0] for one in (sparse, wide))
+    np.testing.assert_allclose(full, [[0.7, 0.6, 0.5]], rtol=1e-6)
+    np.testing.assert_allclose(rest, [[0.7, 0.4, 0.3]], rtol=1e-6)
 
 
 def test_weights_decide():

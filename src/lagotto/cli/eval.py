@@ -43,6 +43,24 @@ def evaluate(
     hybrid: Annotated[
         bool, typer.Option("--hybrid", help="Each model fused with BM25 (RRF), further systems.")
     ] = False,
+    sparse: Annotated[bool, typer.Option("--sparse", help="Each model's sparse vectors, further systems.")] = False,
+    multivector: Annotated[
+        bool, typer.Option("--multivector", help="Each model's token vectors (ColBERT's search), further systems.")
+    ] = False,
+    fuse: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fuse", metavar="WEIGHTS", help="Each model's outputs together, as dense=0.2,sparse=0.8. Repeats."
+        ),
+    ] = None,
+    rescore: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--rescore",
+            metavar="WEIGHTS",
+            help="The best of these again by dense=0.15,sparse=0.5,multivector=0.35. Repeats.",
+        ),
+    ] = None,
     dimensions: Annotated[
         list[int] | None,
         typer.Option("--dimensions", min=1, metavar="N", help="Each model cut to N numbers too (Matryoshka). Repeats."),
@@ -77,6 +95,9 @@ def evaluate(
         str, typer.Option("--language", metavar="CODE", help="BM25's language: en, zh ...; auto tells by the texts.")
     ] = "auto",
     top_k: Annotated[int, typer.Option("--top-k", min=1, metavar="K", help="Hits kept of every query.")] = 1000,
+    rescore_top_k: Annotated[
+        int, typer.Option("--rescore-top-k", min=1, metavar="K", help="Hits that are scored again by weights.")
+    ] = 200,
     rerank_top_k: Annotated[
         int, typer.Option("--rerank-top-k", min=1, metavar="K", help="Hits that a reranker reads again.")
     ] = 100,
@@ -116,6 +137,10 @@ def evaluate(
         pipeline=pipeline or (),
         bm25=bm25,
         hybrid=hybrid,
+        sparse=sparse,
+        multivector=multivector,
+        fuse=[_weights("--fuse", text) for text in fuse or ()],
+        rescore=[_weights("--rescore", text) for text in rescore or ()],
         dimensions=dimensions or (),
         quantization=quantization or (),
         measures=measure or (),
@@ -123,6 +148,7 @@ def evaluate(
         split=split,
         language=language,
         top_k=top_k,
+        rescore_top_k=rescore_top_k,
         rerank_top_k=rerank_top_k,
         ignore_identical_ids=ignore_identical_ids,
         out=out,
@@ -246,6 +272,20 @@ def _goal(text: str) -> tuple[str | None, str, float]:
     except InvalidInputError:
         measure = found[2].strip()  # spearman, accuracy ...: what sets of pairs are measured by
     return found[1], measure, value
+
+
+def _weights(option: str, text: str) -> dict[str, float]:
+    """Output -> weight of its score, as in ``dense=0.2,sparse=0.8``."""
+    found: dict[str, float] = {}
+    for item in text.split(","):
+        name, mark, number = (part.strip() for part in item.partition("="))
+        try:
+            if not name or not mark or name in found:
+                raise ValueError
+            found[name] = float(number)
+        except ValueError:
+            raise ConfigError(f"{option} is {text!r}; say OUTPUT=WEIGHT,..., as dense=0.2,sparse=0.8") from None
+    return found
 
 
 def _missed(goal: tuple[str | None, str, float], report: Report) -> list[str]:

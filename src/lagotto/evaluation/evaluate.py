@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -25,13 +26,14 @@ from lagotto.evaluation.examples import examples
 from lagotto.evaluation.measures import RETRIEVAL, Measure, measuring_library, parse_measure
 from lagotto.evaluation.output import Output, cell_key, check_files
 from lagotto.evaluation.pair_tasks import applies, evaluate_pairs
-from lagotto.evaluation.pipeline import RERANK_TOP_K, TOP_K, DenseLeg, Rerank, System, read_pipelines
+from lagotto.evaluation.pipeline import RERANK_TOP_K, RESCORE_TOP_K, TOP_K, Bm25Leg, DenseLeg, Rerank, System
+from lagotto.evaluation.pipeline_file import read_pipelines
 from lagotto.evaluation.progress import Silence, Terminal, Watcher
 from lagotto.evaluation.results import DatasetInfo, Example, Report, Result, SystemInfo
 from lagotto.evaluation.retrieval import evaluate_retrieval
 from lagotto.evaluation.statistics import Means, Sample
 from lagotto.evaluation.store import VectorStore
-from lagotto.evaluation.systems import build_systems
+from lagotto.evaluation.systems import Weights, build_systems
 from lagotto.evaluation.workbench import Workbench
 from lagotto.models.loading import Options
 
@@ -48,6 +50,10 @@ def evaluate(
     reranker: Names = (),
     bm25: bool = False,
     hybrid: bool = False,
+    sparse: bool = False,
+    multivector: bool = False,
+    fuse: Sequence[Weights] = (),
+    rescore: Sequence[Weights] = (),
     pipeline: str | Path | Sequence[System] = (),
     dimensions: Sequence[int] = (),
     quantization: Sequence[str] = (),
@@ -56,6 +62,7 @@ def evaluate(
     split: str | None = None,
     language: str = "auto",
     top_k: int = TOP_K,
+    rescore_top_k: int = RESCORE_TOP_K,
     rerank_top_k: int = RERANK_TOP_K,
     ignore_identical_ids: bool = False,
     out: str | Path | None = None,
@@ -68,7 +75,8 @@ def evaluate(
     - ``data``: folders, files of pairs, benchmark names (`lagotto.evaluation.datasets.open.open_data`), or data in
       memory. ``split`` and ``ignore_identical_ids`` are for retrieval folders.
     - Systems are those of ``pipeline`` (a TOML file, or `System` values), then those that ``model``, ``reranker``,
-      ``bm25``, ``hybrid``, ``dimensions`` and ``quantization`` stand for (`build_systems`). Without any, BM25.
+      ``bm25``, ``hybrid``, ``sparse``, ``multivector``, ``fuse``, ``rescore``, ``dimensions`` and ``quantization``
+      stand for (`build_systems`). Without any, BM25.
     - ``measures`` by their usual names (``ndcg@10``, ``map``); the benchmark's own, or the usual ones, by default.
       The first is the primary one. ``baseline`` names the system that others are compared with, the first by default.
     - ``out``: a folder for report.html, report.md, report.json, runs and qrels; what is finished there is not computed
@@ -86,7 +94,21 @@ def evaluate(
     watcher: Watcher = Terminal() if progress else Silence()
     asked = tuple(parse_measure(name) for name in measures)
     systems = _systems(
-        pipeline, _names(model), _names(reranker), bm25, hybrid, dimensions, quantization, language, top_k, rerank_top_k
+        pipeline,
+        models=_names(model),
+        rerankers=_names(reranker),
+        bm25=bm25,
+        hybrid=hybrid,
+        sparse=sparse,
+        multivector=multivector,
+        fuse=fuse,
+        rescore=rescore,
+        dimensions=dimensions,
+        quantization=quantization,
+        language=language,
+        top_k=top_k,
+        rescore_top_k=rescore_top_k,
+        rerank_top_k=rerank_top_k,
     )
     systems = _baseline_first(systems, baseline)
     sets = open_data(
@@ -107,7 +129,8 @@ def evaluate(
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="lagotto-vectors-")))
         legs = Counter(leg for system in systems for leg in system.legs)
         shared = frozenset(leg for leg, count in legs.items() if count > 1)
-        bench = Workbench(VectorStore(folder), chosen, watcher, shared)
+        planned = frozenset(leg for leg in legs if not isinstance(leg, Bm25Leg))
+        bench = Workbench(VectorStore(folder), chosen, watcher, shared, planned)
         stack.callback(bench.close)
         report = _Evaluation(bench, systems, sets, asked, output).run()
         if output is not None:
@@ -212,38 +235,20 @@ class _Evaluation:
         return found
 
 
-def _systems(
-    pipeline: str | Path | Sequence[System],
-    models: Sequence[str],
-    rerankers: Sequence[str],
-    bm25: bool,
-    hybrid: bool,
-    dimensions: Sequence[int],
-    quantization: Sequence[str],
-    language: str,
-    top_k: int,
-    rerank_top_k: int,
-) -> tuple[System, ...]:
-    if (dimensions or quantization) and not models:
-        raise InvalidInputError("dimensions and quantization are for a model's vectors; name a model too")
+_FOR_MODELS = ("dimensions", "quantization", "sparse", "multivector", "fuse", "rescore")
+_HOW = {"language": "auto", "top_k": TOP_K, "rescore_top_k": RESCORE_TOP_K, "rerank_top_k": RERANK_TOP_K}
+
+
+def _systems(pipeline: str | Path | Sequence[System], **asked: Any) -> tuple[System, ...]:
+    """The systems of a pipeline, then those of `build_systems`, whose arguments ``asked`` are."""
+    if not asked["models"] and (lone := [name for name in _FOR_MODELS if asked[name]]):
+        raise InvalidInputError(f"{lone[0]} is for a model's vectors; name a model too")
     told = read_pipelines(Path(pipeline)) if isinstance(pipeline, str | Path) else tuple(pipeline)
     built: tuple[System, ...] = ()
-    if models or rerankers or bm25 or hybrid or not told:
-        built = build_systems(
-            models,
-            rerankers,
-            bm25=bm25,
-            hybrid=hybrid,
-            dimensions=dimensions,
-            quantization=quantization,
-            language=language,
-            top_k=top_k,
-            rerank_top_k=rerank_top_k,
-        )
-    elif (language, top_k, rerank_top_k) != ("auto", TOP_K, RERANK_TOP_K):
-        raise InvalidInputError(
-            "language, top_k and rerank_top_k are for systems made from models; a pipeline file says its own"
-        )
+    if any(asked[name] for name in ("models", "rerankers", "bm25", "hybrid")) or not told:
+        built = build_systems(**asked)
+    elif any(asked[name] != usual for name, usual in _HOW.items()):
+        raise InvalidInputError(f"{', '.join(_HOW)} are for systems made from models; a pipeline file says its own")
     systems = (*told, *built)
     names = [system.name for system in systems]
     if twice := next((name for name in names if names.count(name) > 1), None):
@@ -272,7 +277,7 @@ def _check_applicable(systems: Sequence[System], sets: Sequence[Data]) -> None:
             names = ", ".join(repr(system.name) for system in systems)
             raise InvalidInputError(
                 f"none of the systems ({names}) can do {data.name!r}; "
-                "retrieval needs something that retrieves, sets of pairs need an embedder"
+                "retrieval needs something that retrieves, sets of pairs need an embedder's dense vectors alone"
             )
 
 

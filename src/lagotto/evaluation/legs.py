@@ -5,26 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lagotto.core.arrays import check_dimensions, normalize, shorten
 from lagotto.core.quantize import Quantizer, vector_bytes
+from lagotto.core.token_values import MultiVectors, SparseVectors
+from lagotto.evaluation.blocks import Dense
 from lagotto.evaluation.datasets.retrieval import RetrievalData
-from lagotto.evaluation.instructions import Side, TaskHint, Wording, wording
-from lagotto.evaluation.pipeline import Bm25Leg, DenseLeg, Leg
-from lagotto.evaluation.results import Histogram, Lengths, Stage
+from lagotto.evaluation.encoding import encode_both
+from lagotto.evaluation.pipeline import Bm25Leg, DenseLeg, EncoderLeg, Leg, MultiVectorLeg, SparseLeg
+from lagotto.evaluation.results import Stage
 from lagotto.evaluation.store import Stored
 from lagotto.evaluation.workbench import Ranked, Workbench
 from lagotto.models.embedder import Embedder
 from lagotto.search.analysis import Analyzer
 from lagotto.search.bm25 import Bm25
-from lagotto.search.exact import NOTHING, top_k
-
-_BINS = 30
-_PAIRS_AT_ONCE = 16384
-"""Hits rescored together: 50 MB of vectors at 768 dimensions, whatever the number of queries."""
+from lagotto.search.candidates import score_candidates
+from lagotto.search.exact import NOTHING, no_hits, top_k
+from lagotto.search.late_interaction import max_sim_top_k
+from lagotto.search.sparse import sparse_top_k
 
 
 def retrieve(bench: Workbench, leg: Leg, data: RetrievalData, k: int) -> Ranked:
@@ -35,12 +37,20 @@ def retrieve(bench: Workbench, leg: Leg, data: RetrievalData, k: int) -> Ranked:
     # Whatever is excluded may stand among the best, so as many more are looked for.
     spare = max((len(ids) for ids in data.excluded.values()), default=0)
     wanted = min(k + spare, len(data.corpus))
-    found = _dense(bench, leg, data, wanted) if isinstance(leg, DenseLeg) else _bm25(bench, leg, data, wanted)
+    found = _found(bench, leg, data, wanted)
     scores, places = without_excluded(found.scores, found.places, data, k)
     kept = replace(found, scores=scores, places=places)
     if leg in bench.shared:
         bench.ranked[key] = kept
     return kept
+
+
+def _found(bench: Workbench, leg: Leg, data: RetrievalData, k: int) -> Ranked:
+    if isinstance(leg, DenseLeg):
+        return _dense(bench, leg, data, k)
+    if isinstance(leg, Bm25Leg):
+        return _bm25(bench, leg, data, k)
+    return _by_tokens(bench, leg, data, k)
 
 
 def without_excluded(
@@ -50,8 +60,7 @@ def without_excluded(
     if not data.excluded:
         return scores[:, :k], places[:, :k]
     ids = data.corpus.ids
-    kept_scores = np.full((len(scores), k), -np.inf, np.float32)
-    kept_places = np.full((len(scores), k), NOTHING, np.int64)
+    kept_scores, kept_places = no_hits(len(scores), k)
     for row, query in enumerate(data.queries):
         hidden = data.excluded.get(query, frozenset())
         keep = [i for i, place in enumerate(places[row]) if place != NOTHING and ids[place] not in hidden][:k]
@@ -68,16 +77,6 @@ def open_leg(bench: Workbench, leg: DenseLeg) -> Embedder:
     return embedder
 
 
-def leg_wording(leg: DenseLeg, embedder: Embedder, task: TaskHint, side: Side) -> Wording:
-    """How texts are written: by the leg's prompt or instruction, else as the card says for the task."""
-    prompt = leg.document_prompt if side == "document" else leg.query_prompt
-    if prompt is not None:
-        return Wording(prompt=prompt)
-    if leg.query_instruction is not None and side != "document":
-        return Wording("query", instruction=leg.query_instruction)
-    return wording(embedder.card, task, side)
-
-
 def cut(leg: DenseLeg, embedder: Embedder, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Vectors as short as the leg wants them, of unit length by the model's habit."""
     short = shorten(vectors, leg.dimensions)
@@ -86,35 +85,46 @@ def cut(leg: DenseLeg, embedder: Embedder, vectors: NDArray[np.float32]) -> NDAr
 
 def _dense(bench: Workbench, leg: DenseLeg, data: RetrievalData, k: int) -> Ranked:
     embedder = open_leg(bench, leg)
-    told = leg_wording(leg, embedder, data.task, "document")
-    asked = leg_wording(leg, embedder, data.task, "query")
-    with bench.watcher.stage(f"{data.name}: embedding documents", len(data.corpus), "text") as done:
-        documents = bench.store.embed(embedder, data.corpus.texts(), told, done)
-    with bench.watcher.stage(f"{data.name}: embedding queries", len(data.queries), "text") as done:
-        queries = bench.store.embed(embedder, data.queries.values(), asked, done)
+    documents, queries, took = encode_both(bench, leg, data)
     started = time.perf_counter()
-    scores, places = search(leg, embedder, queries.values(), documents, k)
+    scores, places = search(leg, embedder, queries.part("dense").values(), documents.part("dense"), k)
     seconds = time.perf_counter() - started
     dimension = leg.dimensions or embedder.dimension
-    return Ranked(
-        scores,
-        places,
-        stages=(
-            model_stage("index", leg.model, documents),
-            model_stage("embed queries", leg.model, queries),
-            Stage(f"search: {leg.model}", seconds, len(queries)),
-        ),
-        lengths=(
-            lengths(f"documents, {leg.model}", embedder.max_length, documents),
-            lengths(f"queries, {leg.model}", embedder.max_length, queries),
-        ),
-        vector_bytes=vector_bytes(dimension, leg.quantization),
-        warnings=tuple(_cut(documents, "documents", leg.model)) + tuple(_cut(queries, "queries", leg.model)),
-    )
+    size = vector_bytes(dimension, leg.quantization)
+    return Ranked(scores, places, took, (_searched(leg, seconds, data),), size)
+
+
+def _by_tokens(bench: Workbench, leg: SparseLeg | MultiVectorLeg, data: RetrievalData, k: int) -> Ranked:
+    documents, queries, took = encode_both(bench, leg, data)
+    held = 0
+
+    def blocks() -> Iterator[tuple[int, Any]]:
+        nonlocal held
+        for start, block in documents.part(leg.output).blocks():
+            held += _bytes(block)
+            yield start, block
+
+    find = sparse_top_k if isinstance(leg, SparseLeg) else max_sim_top_k
+    started = time.perf_counter()
+    scores, places = find(queries.part(leg.output).values(), blocks(), k)
+    step = _searched(leg, time.perf_counter() - started, data)
+    return Ranked(scores, places, took, (step,), round(held / len(data.corpus)))
+
+
+def _bytes(vectors: SparseVectors | MultiVectors) -> int:
+    """What an index holds of them: a token id and a weight an entry, or the token vectors."""
+    if isinstance(vectors, SparseVectors):
+        return vectors.indices.nbytes + vectors.values.nbytes
+    return vectors.vectors.nbytes
+
+
+def _searched(leg: EncoderLeg, seconds: float, data: RetrievalData) -> Stage:
+    by = "" if isinstance(leg, DenseLeg) else f" ({leg.type})"
+    return Stage(f"search: {leg.model}{by}", seconds, len(data.queries))
 
 
 def search(
-    leg: DenseLeg, embedder: Embedder, queries: NDArray[np.float32], documents: Stored, k: int
+    leg: DenseLeg, embedder: Embedder, queries: NDArray[np.float32], documents: Stored[Dense], k: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The best k documents by vectors that are cut and quantised as the leg says, (queries, k) scores and places."""
 
@@ -145,13 +155,7 @@ def _rescored(
     queries: NDArray[np.float32], blocks: Iterator[tuple[int, NDArray[np.float32]]], places: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The same documents, ordered by inner products of the full vectors."""
-    scores = np.full(places.shape, -np.inf, np.float32)
-    for start, block in blocks:
-        every = np.nonzero((places >= start) & (places < start + len(block)))
-        for first in range(0, len(every[0]), _PAIRS_AT_ONCE):
-            rows, columns = (side[first : first + _PAIRS_AT_ONCE] for side in every)
-            vectors = block[places[rows, columns] - start]
-            scores[rows, columns] = np.einsum("ij,ij->i", queries[rows], vectors)
+    scores = score_candidates(places, blocks, lambda rows, block, at: np.einsum("ij,ij->i", queries[rows], block[at]))
     order = np.lexsort((places, -scores), axis=1)
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(places, order, axis=1)
 
@@ -168,35 +172,9 @@ def _bm25(bench: Workbench, leg: Bm25Leg, data: RetrievalData, k: int) -> Ranked
     return Ranked(
         scores,
         places,
-        stages=(
+        steps=(
             Stage(f"index: BM25 ({language})", built - started, len(data.corpus)),
             Stage(f"search: BM25 ({language})", searched - built, len(data.queries)),
         ),
         vector_bytes=round(index.bytes / max(1, len(data.corpus))),
     )
-
-
-def model_stage(name: str, model: str, stored: Stored) -> Stage:
-    """What a model's work took, now or when it was computed."""
-    return Stage(f"{name}: {model}", stored.seconds, len(stored), int(stored.tokens.sum()), stored.cached)
-
-
-def lengths(what: str, limit: int, stored: Stored) -> Lengths:
-    """How long texts were for a model."""
-    tokens = stored.tokens
-    longest = int(tokens.max(initial=0))
-    counts, edges = np.histogram(tokens, bins=min(_BINS, max(1, longest)), range=(0, max(1, longest)))
-    return Lengths(
-        what=what,
-        limit=limit,
-        mean=float(tokens.mean()) if len(tokens) else 0.0,
-        longest=longest,
-        truncated=int(stored.truncated.sum()),
-        texts=len(stored),
-        histogram=Histogram(tuple(edges.tolist()), tuple(counts.tolist())),
-    )
-
-
-def _cut(stored: Stored, what: str, model: str) -> Iterator[str]:
-    if cut := int(stored.truncated.sum()):
-        yield f"{cut} of {len(stored)} {what} were longer than {model} reads and lost their end"

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from lagotto.core.quantize import Quantizer
 from lagotto.evaluation.cost import MemoryMeter
 from lagotto.evaluation.datasets.pairs import PairData
-from lagotto.evaluation.legs import cut, leg_wording, lengths, model_stage, open_leg
+from lagotto.evaluation.encoding import leg_wording, lengths, model_stage
+from lagotto.evaluation.legs import cut, open_leg
 from lagotto.evaluation.measures import RERANKING, Measure, PerQuery, parse_measure, per_query
 from lagotto.evaluation.pipeline import DenseLeg, System
 from lagotto.evaluation.results import Cost, Estimate, Lengths, Result, ScoreSpread, Stage

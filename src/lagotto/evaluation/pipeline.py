@@ -1,41 +1,14 @@
-"""`System`: a pipeline as data (retrieve, fuse, rerank), and how a TOML file says it.
-
-::
-
-    [[system]]
-    name = "hybrid, reranked"
-    top_k = 100                               # hits kept of every query; 1000 by default
-
-    [[system.leg]]
-    type = "dense"
-    model = "BAAI/bge-base-en-v1.5"
-    dimensions = 256                          # Matryoshka
-    quantization = "int8"                     # f32, f16, int8, binary
-    rescore = 200                             # search quantised, then order so many by the full vectors
-
-    [[system.leg]]
-    type = "bm25"
-    language = "zh"
-
-    [system.fusion]                           # needed with two legs or more
-    method = "rrf"                            # or "weighted"
-    weights = [0.7, 0.3]
-
-    [system.rerank]
-    model = "BAAI/bge-reranker-base"
-    top_k = 50
-"""
+"""`System`: a pipeline as data (retrieve, fuse, rescore, rerank)."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from lagotto.core.errors import ConfigError, InvalidInputError
 from lagotto.core.quantize import Quantization, check_quantization
+from lagotto.heads.similarity import M3_WEIGHTS, check_weights
+from lagotto.models.token_outputs import OutputName
 from lagotto.search.analysis import Analyzer
 from lagotto.search.bm25 import Bm25
 from lagotto.search.fusion import RRF_K, Method, Scaling, check_fusion
@@ -43,21 +16,15 @@ from lagotto.search.fusion import RRF_K, Method, Scaling, check_fusion
 TOP_K = 1000
 """Hits kept of every query: what trec_eval's whole-run measures and recall@1000 expect."""
 RERANK_TOP_K = 100
-
-T = TypeVar("T")
+RESCORE_TOP_K = 200
+"""Hits scored again: the pool of BGE-M3's own evaluation on MLDR."""
 
 
 @dataclass(frozen=True, slots=True)
-class DenseLeg:
-    """Exact search with an embedder's vectors."""
+class Encoder:
+    """An embedder, how it is opened and how texts are written for it; parts with equal ones share the encoding."""
 
-    type: ClassVar[str] = "dense"
     model: str
-    dimensions: int | None = None
-    """Keep the first so many numbers of a vector, then normalise again."""
-    quantization: Quantization = "f32"
-    rescore: int = 0
-    """Find so many (at least `System.top_k`) with the quantised vectors, then order them by the full ones; 0: never."""
     query_prompt: str | None = None
     """Put before every query as it stands, instead of what the card says."""
     document_prompt: str | None = None
@@ -68,6 +35,40 @@ class DenseLeg:
     revision: str | None = None
     card: str | None = None
     pooling: str | None = None
+
+    @property
+    def encoder(self) -> Encoder:
+        """This part of a pipeline as an embedder and no more."""
+        return Encoder(**{field.name: getattr(self, field.name) for field in fields(Encoder)})
+
+
+@dataclass(frozen=True, slots=True)
+class DenseLeg(Encoder):
+    """Exact search with an embedder's vectors."""
+
+    type: ClassVar[str] = "dense"
+    output: ClassVar[OutputName] = "dense"
+    dimensions: int | None = None
+    """Keep the first so many numbers of a vector, then normalise again."""
+    quantization: Quantization = "f32"
+    rescore: int = 0
+    """Find so many (at least `System.top_k`) with the quantised vectors, then order them by the full ones; 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class SparseLeg(Encoder):
+    """Exact search with an embedder's sparse vectors: a weight a token (SPLADE, BGE-M3's lexical weights)."""
+
+    type: ClassVar[str] = "sparse"
+    output: ClassVar[OutputName] = "sparse"
+
+
+@dataclass(frozen=True, slots=True)
+class MultiVectorLeg(Encoder):
+    """Exact late interaction over the whole corpus: a vector a token (ColBERT, BGE-M3). `Rescore` is for large ones."""
+
+    type: ClassVar[str] = "multivector"
+    output: ClassVar[OutputName] = "multivector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,25 @@ class Fusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Rescore(Encoder):
+    """The first hits in the order of an embedder's dense, sparse and multi-vector scores together; others stay below.
+
+    Token vectors are made of the hits alone, so that a corpus may be far larger than one whose token vectors fit on a
+    disk.
+    """
+
+    weights: tuple[float, ...] = M3_WEIGHTS
+    """Of the dense, the sparse and the multi-vector score, in this order; what has weight 0 is not computed."""
+    top_k: int = RESCORE_TOP_K
+
+    @property
+    def outputs(self) -> frozenset[OutputName]:
+        """What the embedder is asked for."""
+        names: tuple[OutputName, ...] = ("dense", "sparse", "multivector")
+        return frozenset(name for name, weight in zip(names, self.weights, strict=True) if weight)
+
+
+@dataclass(frozen=True, slots=True)
 class Rerank:
     """A reranker that reads the first hits again; the others stay below them in their order."""
 
@@ -103,7 +123,8 @@ class Rerank:
     card: str | None = None
 
 
-Leg = DenseLeg | Bm25Leg
+EncoderLeg = DenseLeg | SparseLeg | MultiVectorLeg
+Leg = EncoderLeg | Bm25Leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +136,8 @@ class System:
     fusion: Fusion | None = None
     rerank: Rerank | None = None
     top_k: int = TOP_K
+    rescore: Rescore | None = None
+    """Comes before `rerank`."""
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -129,6 +152,8 @@ class System:
             raise ConfigError(
                 f"system {self.name!r}: {len(self.fusion.weights)} weights for {len(self.legs)} legs; give one a leg"
             )
+        if self.rescore is not None and not self.legs:
+            raise ConfigError(f"system {self.name!r} has hits to rescore and no [[system.leg]] that finds any")
         try:
             self._check()
         except InvalidInputError as error:
@@ -140,13 +165,18 @@ class System:
         if self.fusion is not None and self.legs:
             check_fusion(len(self.legs), **asdict(self.fusion))
         for leg in self.legs:
+            if isinstance(leg, Bm25Leg):
+                Bm25(k1=leg.k1, b=leg.b, analyzer=Analyzer(leg.language))
+            else:
+                _at_least("max_length", leg.max_length, 1)
             if isinstance(leg, DenseLeg):
                 check_quantization(leg.quantization)
                 _at_least("rescore", leg.rescore, 0)
                 _at_least("dimensions", leg.dimensions, 1)
-                _at_least("max_length", leg.max_length, 1)
-            else:
-                Bm25(k1=leg.k1, b=leg.b, analyzer=Analyzer(leg.language))
+        if self.rescore is not None:
+            check_weights(self.rescore.weights)
+            _at_least("rescore top_k", self.rescore.top_k, 1)
+            _at_least("rescore max_length", self.rescore.max_length, 1)
         if self.rerank is not None:
             _at_least("rerank top_k", self.rerank.top_k, 1)
             _at_least("max_windows", self.rerank.max_windows, 1)
@@ -154,106 +184,35 @@ class System:
 
     @property
     def embedder(self) -> DenseLeg | None:
-        """The one leg of a system that is an embedder and nothing else."""
-        only = self.legs[0] if len(self.legs) == 1 and self.rerank is None else None
+        """The one leg of a system that is an embedder's vectors and nothing else."""
+        only = self.legs[0] if len(self.legs) == 1 and self.rerank is None and self.rescore is None else None
         return only if isinstance(only, DenseLeg) else None
+
+    @property
+    def encoders(self) -> tuple[EncoderLeg | Rescore, ...]:
+        """The parts that are an embedder's."""
+        legs = tuple(leg for leg in self.legs if not isinstance(leg, Bm25Leg))
+        return legs if self.rescore is None else (*legs, self.rescore)
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models it uses."""
-        dense = [leg.model for leg in self.legs if isinstance(leg, DenseLeg)]
-        return tuple(dict.fromkeys([*dense, *([self.rerank.model] if self.rerank else [])]))
+        named = [part.model for part in self.encoders]
+        return tuple(dict.fromkeys([*named, *([self.rerank.model] if self.rerank else [])]))
 
     def describe(self) -> dict[str, Any]:
         """What a pipeline file would say, defaults left out where they say nothing."""
         out: dict[str, Any] = {"top_k": self.top_k, "leg": [{"type": leg.type} | _said(leg) for leg in self.legs]}
         if self.fusion is not None:
             out["fusion"] = _said(self.fusion)
+        if self.rescore is not None:
+            out["rescore"] = _said(self.rescore)
         if self.rerank is not None:
             out["rerank"] = _said(self.rerank)
         return out
 
 
-def read_pipelines(path: Path) -> tuple[System, ...]:
-    """The systems of a TOML file. Raises `ConfigError` that names the file, the table and what it may hold."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark in front
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-    rows = tables.get("system")
-    if set(tables) != {"system"} or not isinstance(rows, list) or not rows:
-        raise ConfigError(
-            f"{path}: holds {', '.join(sorted(tables)) or 'nothing'}; a pipeline file is made of [[system]] tables"
-        )
-    return tuple(_system(row, f"{path}, system {number}") for number, row in enumerate(rows, 1))
-
-
-def _system(row: object, where: str) -> System:
-    rest = _mapping(row, where)
-    legs = tuple(_leg(leg, where) for leg in _list(rest.pop("leg", []), f"{where}: leg"))
-    fusion, rerank = rest.pop("fusion", None), rest.pop("rerank", None)
-    if isinstance(fusion, Mapping) and "weights" in fusion:
-        fusion = {**fusion, "weights": tuple(_list(fusion["weights"], f"{where}: weights"))}
-    known = {"name": "str", "top_k": "int"}
-    if unknown := sorted(set(rest) - set(known)):
-        raise ConfigError(f"{where}: unknown keys {unknown}; known are name, top_k, leg, fusion, rerank")
-    for key, value in rest.items():
-        _check_type(f"{where}: {key}", value, known[key])
-    fused = None if fusion is None else _table(Fusion, fusion, f"{where}: fusion")
-    reranked = None if rerank is None else _table(Rerank, rerank, f"{where}: rerank")
-    try:
-        return System(rest.get("name", where), legs, fused, reranked, rest.get("top_k", TOP_K))
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-
-
-def _leg(row: object, where: str) -> Leg:
-    kinds: dict[str, type[DenseLeg] | type[Bm25Leg]] = {"dense": DenseLeg, "bm25": Bm25Leg}
-    rest = _mapping(row, f"{where}: leg")
-    kind = rest.pop("type", None)
-    if not isinstance(kind, str) or kind not in kinds:
-        raise ConfigError(f"{where}: leg type is {kind!r}; allowed are {', '.join(kinds)}")
-    return _table(kinds[kind], rest, f"{where}: {kind} leg")
-
-
-def _table(kind: type[T], row: object, where: str) -> T:
-    """A dataclass from a table; unknown keys and wrong types are errors."""
-    known = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]  # every kind is a dataclass
-    row = _mapping(row, where)
-    if unknown := sorted(set(row) - set(known)):
-        raise ConfigError(f"{where}: unknown keys {unknown}; known are {', '.join(known)}")
-    for key, value in row.items():
-        _check_type(f"{where}: {key}", value, str(known[key]))
-    if "model" in known and not row.get("model"):
-        raise ConfigError(f"{where}: no model; name a folder, a hub id or starter:NAME")
-    return kind(**row)
-
-
-def _check_type(where: str, value: object, annotation: str) -> None:
-    allowed: tuple[type, ...] = (str,)
-    if annotation.startswith("int"):
-        allowed = (int,)
-    elif annotation.startswith("float"):
-        allowed = (int, float)
-    elif annotation.startswith("tuple"):
-        allowed = (tuple,)
-    if isinstance(value, bool) or not isinstance(value, allowed):
-        raise ConfigError(f"{where} is {value!r}; expected {' or '.join(kind.__name__ for kind in allowed)}")
-
-
-def _mapping(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} is {value!r}, expected a table")
-    return dict(value)
-
-
-def _list(value: object, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise ConfigError(f"{where} is {value!r}, expected a list")
-    return value
-
-
-def _said(part: Leg | Fusion | Rerank) -> dict[str, Any]:
+def _said(part: Leg | Fusion | Rescore | Rerank) -> dict[str, Any]:
     return {key: value for key, value in asdict(part).items() if value is not None}
 
 

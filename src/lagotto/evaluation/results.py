@@ -78,7 +78,8 @@ class Cost:
         """Queries a second from text to final ranking: everything but the index; 0 where nothing was measured."""
         rest = [stage for stage in self.stages if not stage.name.startswith("index")]
         seconds = sum(stage.seconds for stage in rest)
-        queries = max((stage.items for stage in rest if not stage.name.startswith("rerank")), default=0)
+        # Reranking and rescoring count pairs.
+        queries = max((stage.items for stage in rest if not stage.name.startswith(("rerank", "rescore"))), default=0)
         return queries / seconds if seconds else 0.0
 
 

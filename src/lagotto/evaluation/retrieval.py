@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,13 +12,13 @@ import numpy as np
 from lagotto.core.errors import InvalidInputError
 from lagotto.evaluation.cost import MemoryMeter
 from lagotto.evaluation.datasets.retrieval import RetrievalData
-from lagotto.evaluation.legs import model_stage, retrieve
+from lagotto.evaluation.legs import retrieve
 from lagotto.evaluation.measures import Measure, PerQuery, per_query
-from lagotto.evaluation.pipeline import Rerank, System
+from lagotto.evaluation.pipeline import System
+from lagotto.evaluation.reordering import reranked, rescored
 from lagotto.evaluation.results import Cost, Result, Run, ScoreSpread, Stage
 from lagotto.evaluation.statistics import Means, estimate, spread
-from lagotto.evaluation.workbench import Ranked, Workbench
-from lagotto.search.exact import NOTHING
+from lagotto.evaluation.workbench import Ranked, Workbench, joined
 from lagotto.search.fusion import fuse
 
 _AT_ONCE = 500
@@ -35,8 +35,9 @@ def evaluate_retrieval(bench: Workbench, system: System, data: RetrievalData, me
         ranked = rank(bench, system, data)
     run = Run(tuple(data.queries), ranked.places.astype(np.int32), ranked.scores, data.corpus.ids)
     values = measure_run(run, data, measures)
-    # Behind the last one that was reranked, scores only keep the order.
-    depth = _SPREAD_DEPTH if system.rerank is None else min(_SPREAD_DEPTH, system.rerank.top_k)
+    # Behind the last one that was scored again, scores only keep the order.
+    last = system.rerank or system.rescore
+    depth = _SPREAD_DEPTH if last is None else min(_SPREAD_DEPTH, last.top_k)
     return Result(
         system=system.name,
         dataset=data.name,
@@ -52,11 +53,14 @@ def evaluate_retrieval(bench: Workbench, system: System, data: RetrievalData, me
 
 def rank(bench: Workbench, system: System, data: RetrievalData) -> Ranked:
     """What a system finds for every query, best first."""
-    k = min(max(system.top_k, system.rerank.top_k if system.rerank else 0), len(data.corpus))
+    depths = [part.top_k for part in (system, system.rescore, system.rerank) if part is not None]
+    k = min(max(depths), len(data.corpus))
     parts = [retrieve(bench, leg, data, k) for leg in system.legs]
     found = parts[0] if len(parts) == 1 else _fused(system, parts, k)
+    if system.rescore is not None:
+        found = rescored(bench, system.rescore, data, found)
     if system.rerank is not None:
-        found = _reranked(bench, system.rerank, data, found)
+        found = reranked(bench, system.rerank, data, found)
     return replace(found, scores=found.scores[:, : system.top_k], places=found.places[:, : system.top_k])
 
 
@@ -72,51 +76,15 @@ def _fused(system: System, parts: Sequence[Ranked], k: int) -> Ranked:
         rrf_k=fusion.rrf_k,
         scaling=fusion.scaling,
     )
-    stage = Stage(f"fuse: {fusion.method}", time.perf_counter() - started, len(scores))
-    return Ranked(
+    together = Ranked(
         scores,
         places,
-        stages=(*(stage for part in parts for stage in part.stages), stage),
-        lengths=tuple(item for part in parts for item in part.lengths),
-        vector_bytes=sum(part.vector_bytes for part in parts),
-        warnings=tuple(item for part in parts for item in part.warnings),
+        joined(encoding for part in parts for encoding in part.encodings),
+        tuple(step for part in parts for step in part.steps),
+        sum(part.vector_bytes for part in parts),
+        tuple(note for part in parts for note in part.notes),
     )
-
-
-def _reranked(bench: Workbench, rerank: Rerank, data: RetrievalData, found: Ranked) -> Ranked:
-    """The first hits in the reranker's order; the others below them, in the order they had."""
-    reranker = bench.reranker(rerank)
-    depth = min(rerank.top_k, found.places.shape[1])
-    total = int((found.places[:, :depth] != NOTHING).sum())
-
-    def pairs() -> Iterator[tuple[str, str]]:
-        for row, query in enumerate(data.queries.values()):
-            for place in found.places[row, :depth].tolist():
-                if place != NOTHING:
-                    yield query, data.corpus.text(place)
-
-    with bench.watcher.stage(f"{data.name}: reranking", total, "pair") as done:
-        stored = bench.store.score(reranker, pairs(), done, max_windows=rerank.max_windows)
-    logits = stored.values().reshape(-1)
-    scores, places = found.scores.copy(), found.places.copy()
-    start = 0
-    for row in range(len(places)):
-        hits = int((places[row] != NOTHING).sum())
-        taken = min(depth, hits)
-        mine = logits[start : start + taken]
-        start += taken
-        order = np.argsort(-mine, kind="stable")
-        places[row, :taken] = places[row, order]
-        scores[row, :taken] = mine[order]
-        lowest = float(mine.min()) if taken else 0.0
-        # What was not read again must stay below what was.
-        scores[row, taken:hits] = lowest - np.arange(1, hits - taken + 1)
-    stage = model_stage("rerank", rerank.model, stored)
-    cut = int(stored.truncated.sum())
-    note = (f"{cut} of {len(stored)} pairs were longer than {rerank.model} reads and lost a part",) if cut else ()
-    return replace(
-        found, scores=scores, places=places, stages=(*found.stages, stage), warnings=(*found.warnings, *note)
-    )
+    return together.after(scores, places, Stage(f"fuse: {fusion.method}", time.perf_counter() - started, len(scores)))
 
 
 def measure_run(run: Run, data: RetrievalData, measures: Sequence[Measure]) -> PerQuery:

@@ -11,13 +11,30 @@ from numpy.typing import NDArray
 
 from lagotto.evaluation.cost import resident_bytes
 from lagotto.evaluation.instructions import TaskHint
-from lagotto.evaluation.pipeline import DenseLeg, Leg, Rerank, System
+from lagotto.evaluation.pipeline import Encoder, EncoderLeg, Leg, Rerank, Rescore, System
 from lagotto.evaluation.progress import Silence, Watcher
 from lagotto.evaluation.results import Lengths, Stage
 from lagotto.evaluation.store import VectorStore
 from lagotto.models.embedder import Embedder
 from lagotto.models.loading import Options
 from lagotto.models.reranker import Reranker
+from lagotto.models.token_outputs import OutputName
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoding:
+    """What it took to encode the texts of one side for one model; legs that use several of its outputs share it."""
+
+    encoder: Encoder
+    stage: Stage
+    lengths: Lengths
+    warnings: tuple[str, ...]
+
+    def with_other(self, other: Encoding) -> Encoding:
+        """The same with another leg's part of it: both come from one pass, which takes as long as the longer one."""
+        longer = max((self.stage, other.stage), key=lambda stage: stage.seconds)
+        cached = min(self.stage.cached, other.stage.cached)
+        return replace(self, stage=replace(longer, cached=cached))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,10 +45,40 @@ class Ranked:
     """(queries, k), best first; -inf behind the last hit."""
     places: NDArray[np.int64]
     """(queries, k) places in the corpus; -1 behind the last hit."""
-    stages: tuple[Stage, ...] = ()
-    lengths: tuple[Lengths, ...] = ()
+    encodings: tuple[Encoding, ...] = ()
+    steps: tuple[Stage, ...] = ()
+    """Work beside encoding: searching, fusing, reranking."""
     vector_bytes: int = 0
-    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Warnings beside those of the encodings."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All work, encoding first."""
+        return (*(encoding.stage for encoding in self.encodings), *self.steps)
+
+    @property
+    def lengths(self) -> tuple[Lengths, ...]:
+        """How long the texts were for each model."""
+        return tuple(encoding.lengths for encoding in self.encodings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to tell the user."""
+        return (*(line for encoding in self.encodings for line in encoding.warnings), *self.notes)
+
+    def after(self, scores: NDArray[np.float32], places: NDArray[np.int64], step: Stage, *notes: str) -> Ranked:
+        """What was made of it in one step more."""
+        return replace(self, scores=scores, places=places, steps=(*self.steps, step), notes=(*self.notes, *notes))
+
+
+def joined(encodings: Iterable[Encoding]) -> tuple[Encoding, ...]:
+    """Each encoding once, however many legs it was made for."""
+    found: dict[tuple[Encoder, str], Encoding] = {}
+    for encoding in encodings:
+        key = encoding.encoder, encoding.stage.name
+        found[key] = found[key].with_other(encoding) if key in found else encoding
+    return tuple(found.values())
 
 
 @dataclass(slots=True)
@@ -43,16 +90,18 @@ class Workbench:
     watcher: Watcher = field(default_factory=Silence)
     shared: frozenset[Leg] = frozenset()
     """Legs of more than one system, whose rankings are kept: a hybrid reuses what its parts found."""
+    planned: frozenset[EncoderLeg] = frozenset()
+    """Every leg of the evaluation that an embedder is needed for."""
     ranked: dict[tuple[Leg, str, TaskHint, int], Ranked] = field(default_factory=dict)
     """(leg, data set's fingerprint, task, hits) -> ranking."""
-    _open: dict[DenseLeg | Rerank, Embedder | Reranker] = field(default_factory=dict)
-    _bytes: dict[DenseLeg | Rerank, int] = field(default_factory=dict)
+    _open: dict[Encoder | Rerank, Embedder | Reranker] = field(default_factory=dict)
+    _bytes: dict[Encoder | Rerank, int] = field(default_factory=dict)
     """What each open model took of the process's memory when it was opened."""
 
-    def embedder(self, leg: DenseLeg) -> Embedder:
-        """The embedder of a leg."""
-        options = asdict(self._options(leg, pooling=leg.pooling))
-        model = self._opened(_key(leg), lambda: Embedder(leg.model, **options))
+    def embedder(self, part: Encoder) -> Embedder:
+        """The embedder of a leg, or of what rescores."""
+        options = asdict(self._options(part, pooling=part.pooling))
+        model = self._opened(_key(part), lambda: Embedder(part.model, **options))
         assert isinstance(model, Embedder)  # the key's type says so
         return model
 
@@ -64,9 +113,23 @@ class Workbench:
         assert isinstance(model, Reranker)  # the key's type says so
         return model
 
+    def outputs(self, part: Encoder) -> frozenset[OutputName]:
+        """What is made of a corpus in one pass: the outputs that any planned leg wants of this embedder."""
+        encoder = part.encoder
+        return frozenset(leg.output for leg in self.planned if leg.encoder == encoder)
+
     def fingerprints(self, system: System) -> dict[str, str]:
-        """Model name -> fingerprint. Opens what is not open."""
-        found = {leg.model: self.embedder(leg).fingerprint for leg in system.legs if isinstance(leg, DenseLeg)}
+        """Model name -> fingerprint. Opens what is not open.
+
+        Raises what opening raises, and `ModelNotFoundError` or `UnsupportedModelError` for outputs a model lacks.
+        """
+        found = {}
+        for part in system.encoders:
+            embedder = self.embedder(part)
+            found[part.model] = embedder.fingerprint
+            wanted = part.outputs if isinstance(part, Rescore) else {part.output, *self.outputs(part)}
+            if wanted != {"dense"}:
+                embedder.encode((), outputs=wanted)  # says now, and not after hours of work, that a head is missing
         if system.rerank is not None:
             found[system.rerank.model] = self.reranker(system.rerank).fingerprint
         return found
@@ -90,7 +153,7 @@ class Workbench:
         """Close every model."""
         self.keep_only(())
 
-    def _opened(self, key: DenseLeg | Rerank, open_model: Callable[[], Embedder | Reranker]) -> Embedder | Reranker:
+    def _opened(self, key: Encoder | Rerank, open_model: Callable[[], Embedder | Reranker]) -> Embedder | Reranker:
         if key not in self._open:
             self.watcher.say(f"opening {key.model}")
             before = resident_bytes()
@@ -98,24 +161,24 @@ class Workbench:
             self._bytes[key] = max(0, resident_bytes() - before)
         return self._open[key]
 
-    def _options(self, part: DenseLeg | Rerank, **more: Any) -> Options:
+    def _options(self, part: Encoder | Rerank, **more: Any) -> Options:
         said = {key: value for key, value in (_chosen(part) | more).items() if value is not None}
         return replace(self.options, **said)
 
 
-def _keys(system: System) -> set[DenseLeg | Rerank]:
+def _keys(system: System) -> set[Encoder | Rerank]:
     """The models of a system, as they are opened."""
-    keys = {_key(leg) for leg in system.legs if isinstance(leg, DenseLeg)}
+    keys: set[Encoder | Rerank] = {_key(part) for part in system.encoders}
     return keys if system.rerank is None else {*keys, _key(system.rerank)}
 
 
-def _key(part: DenseLeg | Rerank) -> DenseLeg | Rerank:
+def _key(part: Encoder | Rerank) -> Encoder | Rerank:
     """A model as it is opened; parts with equal keys share it."""
     if isinstance(part, Rerank):
         return Rerank(part.model, **_chosen(part))
-    return DenseLeg(part.model, **_chosen(part), pooling=part.pooling)
+    return Encoder(part.model, **_chosen(part), pooling=part.pooling)
 
 
-def _chosen(part: DenseLeg | Rerank) -> dict[str, Any]:
+def _chosen(part: Encoder | Rerank) -> dict[str, Any]:
     """What decides how a model is opened."""
     return {name: getattr(part, name) for name in ("precision", "max_length", "revision", "card")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -92,10 +93,16 @@ def weighted(
     weights: Sequence[float] = M3_WEIGHTS,
 ) -> NDArray[np.float32]:
     """The weighted mean of three scores of the same pairs; weights of dense, sparse, multi-vector in this order."""
-    if len(weights) != 3 or not sum(weights) > 0 or min(weights) < 0:
-        raise InvalidInputError(f"weights are {list(weights)}; give three numbers of at least 0, not all 0")
+    check_weights(weights)
     out: NDArray[np.float32] = (weights[0] * dense + weights[1] * sparse + weights[2] * multi) / sum(weights)
     return out
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    """Raise `InvalidInputError` for what can't be the weights of three scores."""
+    numbers = all(isinstance(weight, int | float) and not isinstance(weight, bool) for weight in weights)
+    if len(weights) != 3 or not numbers or not 0 < sum(weights) < math.inf or min(weights) < 0:
+        raise InvalidInputError(f"weights are {list(weights)}; give three numbers of at least 0, not all 0")
 
 
 def _same_number(left: int, right: int) -> None:

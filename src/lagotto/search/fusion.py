@@ -37,7 +37,8 @@ def fuse(
     - ``rrf``: the sum over rankings of weight / (``rrf_k`` + rank), ranks from 1.
     - ``weighted``: the sum of weight x score, scores scaled for each query: ``min_max`` to 0..1, ``z_score`` to mean 0
       and deviation 1, ``none`` as they are. A document that a ranking did not find gets the lowest scaled score of
-      that ranking, which is 0 for ``min_max``.
+      that ranking, which is 0 for ``min_max``. With ``none``, a ranking with room for more hits has found all that
+      score above 0 (BM25 and sparse vectors find no others), so what it did not find gets no more than 0.
 
     Equal scores are ordered by place. Raises `InvalidInputError` for what `check_fusion` refuses, and for rankings of
     different numbers of queries.
@@ -60,17 +61,20 @@ def fuse(
         parts = []
         for ranking in rankings:
             found = ranking[1][row] != NOTHING
-            parts.append((ranking[0][row][found].astype(np.float64), ranking[1][row][found]))
+            parts.append((ranking[0][row][found].astype(np.float64), ranking[1][row][found], len(found)))
         documents = np.unique(np.concatenate([part[1] for part in parts]))
         total = np.zeros(len(documents))
-        for weight, (values, found) in zip(chosen, parts, strict=True):
+        for weight, (values, found, width) in zip(chosen, parts, strict=True):
             spots = np.searchsorted(documents, found)
             if method == "rrf":
                 total[spots] += weight / (rrf_k + np.arange(1, len(found) + 1))
             elif len(found):
                 scaled = _scale(values, scaling)
                 # Where all scores are equal `min_max` makes them 1, which is not what a missing document gets.
-                share = np.full(len(documents), 0.0 if scaling == "min_max" else scaled.min())
+                unfound = 0.0 if scaling == "min_max" else scaled.min()
+                if scaling == "none" and len(found) < width:
+                    unfound = min(unfound, 0.0)
+                share = np.full(len(documents), unfound)
                 share[spots] = scaled
                 total += weight * share
         order = np.argsort(-total, kind="stable")[:k]

@@ -177,6 +177,7 @@ WORDS: Mapping[str, Words] = {
     "stage.embed queries": Words("embed queries", "编码查询"),
     "stage.search": Words("search", "检索"),
     "stage.fuse": Words("fuse", "融合"),
+    "stage.rescore": Words("rescore", "重新打分"),
     "stage.rerank": Words("rerank", "重排序"),
     "stage.evaluate": Words("evaluate", "评测"),
     "column.stage": Words("Stage", "阶段"),
