@@ -15,7 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-WIDTHS = {"small": (384, 12, 12, 1536), "base": (768, 12, 12, 3072), "large": (1024, 24, 16, 4096)}
+WIDTHS = {
+    "mini": (64, 2, 2, 128),
+    "small": (384, 12, 12, 1536),
+    "base": (768, 12, 12, 3072),
+    "large": (1024, 24, 16, 4096),
+}
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 M3 = {
     "model_type": "xlm-roberta", "architectures": ["XLMRobertaModel"], "max_position_embeddings": 8194,

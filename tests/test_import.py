@@ -73,6 +73,22 @@ def test_the_server_loads_neither_torch_nor_transformers() -> None:
     assert not loaded & {"torch", "transformers", "typer", "onnx"}
 
 
+def test_serving_a_bert_model_on_openvino_loads_neither_torch_nor_transformers(tiny_bert: Path, cache: Path) -> None:
+    code = f"""
+from lagotto.server.app import create_app
+from lagotto.server.settings import load_settings
+app = create_app(load_settings(models=[{str(tiny_bert)!r}], cache_dir={str(cache)!r}))
+app.state.pool.start()
+(entry,) = app.state.pool.loaded()
+assert entry.model.encode("a dog").dense.shape == (1, 32)
+app.state.pool.close()
+print(*sys.modules)
+"""
+    loaded = {name.partition(".")[0] for name in run(code).split()}
+    assert "openvino" in loaded
+    assert not loaded & {"torch", "transformers"}
+
+
 @pytest.mark.parametrize("command", ["library", "doctor"])
 def test_computing_leaves_nothing_in_the_home_folder_and_reports_to_nobody(
     command: str, tiny_bert: Path, tmp_path: Path

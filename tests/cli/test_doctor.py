@@ -28,6 +28,7 @@ def test_text(run):
     assert [line for line in lines if not line.startswith(" ")] == [
         "versions",
         "processor",
+        "torch devices",
         "cache",
         "starter models",
         "extras",
@@ -35,6 +36,26 @@ def test_text(run):
         "problems",
     ]
     assert lines[-1] == "  none"
+
+
+def test_the_devices_of_torch(run):
+    pytest.importorskip("torch")
+    facts = json.loads(run("doctor", "--json").stdout)["torch devices"]
+    assert facts["cpu"] in ("precision auto is f32", "precision auto is bf16")
+    assert facts["torch"][0].isdigit()
+
+
+def test_without_torch(run, monkeypatch):
+    monkeypatch.setattr("lagotto.cli.doctor.find_spec", lambda name: None)
+    assert 'not installed: pip install "lagotto[torch]"' in run("doctor").stdout
+
+
+def test_a_torch_that_does_not_work(run, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setitem(sys.modules, "lagotto.engines.torch.devices", None)
+    result = run("doctor")
+    assert result.exit_code == 0
+    assert "does not work here" in result.stdout
 
 
 def test_no_secret_is_shown(run, monkeypatch):

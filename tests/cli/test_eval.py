@@ -113,7 +113,8 @@ def test_every_option_reaches_the_library(run, tmp_path, monkeypatch):
     command += " --rescore-top-k 50 --dimensions 8 --dimensions 16 --quantization int8 --quantization binary"
     command += " --measure map --measure mrr"
     command += " --out o --baseline BM25 --split dev --language zh --top-k 7 --rerank-top-k 3 --ignore-identical-ids"
-    command += " --no-cache --device cpu --precision f32 --threads 2 --max-length 9 --models-dir store --cache-dir kept"
+    command += " --no-cache --engine torch --device cpu --precision f32 --threads 2 --max-length 9"
+    command += " --models-dir store --cache-dir kept"
     command += " --offline --card bge --pooling mean --quiet"
     assert run("eval", *command.split()).exit_code == 130
     assert told == {
@@ -141,6 +142,7 @@ def test_every_option_reaches_the_library(run, tmp_path, monkeypatch):
         "cache": False,
         "progress": False,
         "options": Options(
+            engine="torch",
             device="cpu",
             precision="f32",
             threads=2,
@@ -168,7 +170,16 @@ def test_the_help_names_every_option_once(run):
     assert set(named) >= {
         *("--data", "--model", "--reranker", "--pipeline", "--bm25", "--hybrid", "--dimensions", "--quantization"),
         *("--measure", "--min", "--out", "--baseline", "--split", "--language", "--top-k", "--rerank-top-k"),
-        *("--ignore-identical-ids", "--cache", "--device", "--precision", "--threads", "--max-length", "--models-dir"),
+        *(
+            "--ignore-identical-ids",
+            "--cache",
+            "--engine",
+            "--device",
+            "--precision",
+            "--threads",
+            "--max-length",
+            "--models-dir",
+        ),
         *("--cache-dir", "--offline", "--card", "--pooling", "--quiet", "--json"),
     }
     for option in named:

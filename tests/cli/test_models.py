@@ -24,6 +24,17 @@ def test_list_has_every_card_and_starter(run):
     assert table[0].split() == ["model", "task", "runs", "dimension", "tokens", "languages", "licence"]
 
 
+def test_list_tells_which_engine_runs_a_model(run):
+    found = {model["name"]: model["engine"] for model in json.loads(run("models", "list", "--json").stdout)}
+    assert found["BAAI/bge-m3"] == "openvino"
+    assert found["Qwen/Qwen3-Embedding-0.6B"] == "torch"
+    assert found["BAAI/bge-en-icl"] is None
+    rows = {line.split()[0]: line for line in run("models", "list").stdout.splitlines()}
+    assert " with torch " in rows["Qwen/Qwen3-Embedding-0.6B"]
+    assert " yes " in rows["BAAI/bge-m3"]
+    assert " later " in rows["BAAI/bge-en-icl"]
+
+
 @pytest.mark.parametrize("task", ["embed", "rerank"])
 def test_list_can_be_narrowed(run, task):
     found = json.loads(run("models", "list", "--runs", "--task", task, "--json").stdout)
@@ -166,3 +177,12 @@ def test_verify_something_unknown(run):
     result = run("models", "verify", "nothing-here")
     assert result.exit_code == 1
     assert result.stdout.startswith("FAILED  files")
+
+
+def test_verify_on_the_torch_engine(run, tiny_bert):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    result = run("models", "verify", tiny_bert, "--engine", "torch", "--device", "cpu", "--precision", "bf16", "--json")
+    assert result.exit_code == 0, result.output
+    checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+    assert checks["forward bf16"]["ok"]

@@ -34,6 +34,18 @@ def test_json_lines(run, tiny_reranker, documents, raw):
     assert all(row["id"] == f"d{row['index']}" and row["text"] == DOCUMENTS[row["index"]] for row in rows)
 
 
+def test_on_the_torch_engine(run, tiny_reranker, documents):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    options = ["--engine", "torch", "--device", "cpu", "--precision", "f32"]
+    result = run("rerank", "-m", tiny_reranker, "-Q", "what?", documents, "--json", *options)
+    assert result.exit_code == 0, result.output
+    with Reranker(tiny_reranker, precision="f32") as model:
+        wanted = model.rank("what?", DOCUMENTS)
+    found = [json.loads(line)["score"] for line in result.stdout.splitlines()]
+    assert found == pytest.approx([hit.score for hit in wanted], abs=1e-5)
+
+
 def test_table_is_cut_to_the_terminal(run, tiny_reranker, documents):
     result = run("rerank", "-m", tiny_reranker, "--query", "what?", documents)
     lines = result.stdout.splitlines()

@@ -107,7 +107,7 @@ def test_many_threads_get_what_one_gets(engine: Engine, checkpoint: Checkpoint, 
         return compute(engine, sequences, pad_id(checkpoint))
 
     with ThreadPoolExecutor(8) as pool:
-        for found in pool.map(work, range(24)):
+        for found in pool.map(work, range(12)):
             np.testing.assert_allclose(found, expected, atol=FINE)
 
 

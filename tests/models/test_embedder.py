@@ -329,7 +329,12 @@ def test_an_xlm_roberta_model_loses_two_positions_to_padding(tiny_xlmr: Path) ->
 @pytest.mark.parametrize(
     ("keywords", "error", "match"),
     [
-        ({"device": "cuda"}, UnsupportedModelError, "cuda"),
+        ({"device": "gpu"}, InvalidInputError, "allowed are auto, cpu, mps, cuda and cuda:N"),
+        ({"device": ""}, InvalidInputError, "device is ''"),
+        ({"device": ["auto", "cpu"]}, InvalidInputError, "device is"),
+        ({"device": "cuda", "engine": "openvino"}, UnsupportedModelError, "computes on the CPU.*engine='torch'"),
+        ({"engine": "onnx"}, InvalidInputError, "engine is 'onnx'; allowed are auto, openvino, torch"),
+        ({"precision": "f16"}, UnsupportedModelError, "f16.*engine='torch'"),
         ({"precision": "fp16"}, InvalidInputError, "auto, f32, bf16"),
         ({"threads": 0}, InvalidInputError, "threads is 0"),
         ({"threads": True}, InvalidInputError, "threads is True"),

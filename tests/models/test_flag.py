@@ -363,10 +363,20 @@ def test_the_cpu_is_a_device(tiny_bert: Path, model: FlagModel, devices: Any) ->
 
 
 @pytest.mark.parametrize("kind", [FlagModel, FlagReranker])
-@pytest.mark.parametrize("devices", ["cuda:0", ["cuda:0"], 0, [0], ["cpu", "cpu"], ["cuda:0", "cuda:1"], "mps", []])
-def test_other_devices_are_refused_by_name(kind: Any, tiny_bert: Path, devices: Any) -> None:
-    with pytest.raises(UnsupportedModelError, match="cpu"):
-        kind(str(tiny_bert), devices=devices)
+@pytest.mark.parametrize("devices", ["cuda:0", ["cuda:0"], 0, [0], ["cuda:0", "cuda:1"], "mps"])
+def test_devices_that_are_not_here_are_refused_by_name(
+    kind: Any, tiny_bert: Path, tiny_reranker: Path, devices: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(UnsupportedModelError, match=rf"{devices if devices == 'mps' else 'cuda:0'}.*device='cpu'"):
+        kind(str(tiny_reranker if kind is FlagReranker else tiny_bert), devices=devices)
+
+
+def test_no_device_at_all_is_refused(tiny_bert: Path) -> None:
+    with pytest.raises(InvalidInputError, match="device is ''"):
+        FlagModel(str(tiny_bert), devices=[])
 
 
 @pytest.mark.parametrize("half", [{"use_fp16": True}, {"use_bf16": True}])

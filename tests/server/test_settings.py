@@ -28,6 +28,8 @@ DEFAULTS: dict[str, Any] = {
     "host": "127.0.0.1",
     "port": 8000,
     "log_level": "info",
+    "engine": "auto",
+    "device": "auto",
     "use_fp16": True,
     "precision": "auto",
     "threads": None,
@@ -50,6 +52,8 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("LOG_LEVEL", "WARNING", "log_level", "warning"),
     ("LOG_LEVEL", "Error", "log_level", "error"),
     ("LAGOTTO_LOG_LEVEL", "CRITICAL", "log_level", "critical"),
+    ("LAGOTTO_ENGINE", "torch", "engine", "torch"),
+    ("LAGOTTO_DEVICE", "cuda:1", "device", "cuda:1"),
     ("USE_FP16", "false", "use_fp16", False),
     ("USE_FP16", "0", "use_fp16", False),
     ("USE_FP16", "True", "use_fp16", True),
@@ -72,6 +76,8 @@ port = 1
 log_level = "ERROR"
 use_fp16 = false
 precision = "f32"
+engine = "torch"
+device = "cuda:0,cuda:1"
 threads = 2
 cache_dir = "/c"
 offline = true

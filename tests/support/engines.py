@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event, current_thread
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from lagotto.batch.planner import plan
@@ -30,7 +31,16 @@ def open_openvino(checkpoint: Checkpoint, precision: Precision, threads: int, ca
     return OpenVinoEngine(checkpoint, precision, threads, cache, checkpoint.fingerprint(precision, cache))
 
 
-ENGINES: dict[str, Opener] = {"openvino": open_openvino}
+def open_torch(checkpoint: Checkpoint, precision: Precision, threads: int, cache: Path) -> Engine:
+    """The torch engine on a checkpoint, on the CPU. Skips without torch."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from lagotto.engines.torch.engine import TorchEngine
+
+    return TorchEngine(checkpoint, "cpu", precision, threads)
+
+
+ENGINES: dict[str, Opener] = {"openvino": open_openvino, "torch": open_torch}
 """Every engine; a new one is one line here and runs the whole contract suite."""
 
 

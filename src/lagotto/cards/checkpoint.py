@@ -7,16 +7,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
-from lagotto.cards.encoder_config import ENCODER_ARCHITECTURES, EncoderConfig, encoder_config
+from lagotto.cards.architectures import NATIVE_ARCHITECTURES, EngineName, engine_for
+from lagotto.cards.encoder_config import read_config
 from lagotto.cards.fingerprint import fingerprint
 from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, read_folder
 from lagotto.cards.hubs import HEAD_FILES
+from lagotto.cards.model_config import ModelConfig
 from lagotto.cards.quantized import QuantizedFacts, check_accepted, read_quantized
 from lagotto.cards.registry import find_card, find_named, suggest
 from lagotto.cards.schema import ModelCard, Pooling, Task
 from lagotto.cards.sources import Source
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, InvalidInputError, ModelNotFoundError, UnsupportedModelError
+
+_OWN_WAYS = {"suffix", "example_format", "mean_of_last"}
+"""Options of cards whose texts are put together, or whose vectors are pooled, in a way that is not written here yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class Checkpoint:
     folder: Path
     """Folder of the transformer's weights and tokenizer."""
     card: ModelCard
-    config: EncoderConfig
+    config: ModelConfig
     dense: tuple[DenseModule, ...]
     lowercase: bool
     """Texts are lowercased before tokenising (sentence-transformers' ``do_lower_case``)."""
@@ -47,6 +52,8 @@ class Checkpoint:
         for module in self.dense:
             yield from Weights.open(module.folder).files()
         yield self.folder / "tokenizer.json"
+        if self.config.architecture not in NATIVE_ARCHITECTURES:
+            yield self.folder / "config.json"  # which transformers reads, and `config` holds a part of
         yield from (self.folder / name for name in HEAD_FILES if (self.folder / name).is_file())
 
     def fingerprint(self, precision: str, cache: Path) -> str:
@@ -80,7 +87,7 @@ def open_checkpoint(
         _check_task(row, task)
     check_pooling(pooling)
     facts = read_folder(source.folder)
-    config = encoder_config(facts.config, facts.transformer)
+    config = read_config(facts.config, facts.transformer)
     if task == "rerank" and not facts.reranker:
         raise CheckpointError(
             f"{source.name} has no sequence-classification head (config.json: architectures "
@@ -134,15 +141,27 @@ def check_runs(card: ModelCard) -> None:
     """Raise `UnsupportedModelError` for a listed model that this version does not run yet."""
     if not runs(card):
         raise UnsupportedModelError(
-            f"{card.name} is listed but not run by this version: its architecture {card.architecture!r} with "
-            f"{' + '.join(card.heads)} needs an engine that comes later. `lagotto models list --runs` shows what runs"
+            f"{card.name} is listed but not run by this version: its way from texts to {' + '.join(card.heads)} "
+            f"(architecture {card.architecture!r}) comes later. `lagotto models list --runs` shows what runs"
         )
 
 
 def runs(card: ModelCard) -> bool:
-    """Whether this version runs the model: an encoder with a dense vector or a classification head."""
-    known = card.architecture in ENCODER_ARCHITECTURES and not card.remote_code
-    return known and ("dense" in card.heads or "classification" in card.heads)
+    """Whether this version runs the model, on whichever engine."""
+    return runs_on(card) is not None
+
+
+def runs_on(card: ModelCard) -> EngineName | None:
+    """The engine that runs the model; None for one that no engine runs yet.
+
+    An encoder or language model with a dense vector or a classification head runs, unless its authors run it through
+    code of their own, or its texts are put together in a way of their own (``options``).
+    """
+    if card.remote_code or not {"dense", "classification"} & set(card.heads):
+        return None
+    if card.task == "embed" and (card.pooling == "none" or _OWN_WAYS & set(card.options)):
+        return None
+    return engine_for(card.architecture)
 
 
 def _default_prompt(facts: FolderFacts) -> str:
@@ -169,7 +188,7 @@ def _check_task(card: ModelCard, task: Task) -> None:
         raise InvalidInputError(f"{card.name} is a model to {card.task}, not to {task}: open it with {use}")
 
 
-def _check_head(card: ModelCard, config: EncoderConfig) -> None:
+def _check_head(card: ModelCard, config: ModelConfig) -> None:
     if card.task == "rerank" and config.num_labels != 1:
         raise UnsupportedModelError(f"{card.name} has {config.num_labels} labels; a reranker gives one score per pair")
     if card.pooling == "none" and card.task == "embed":

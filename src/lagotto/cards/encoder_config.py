@@ -1,4 +1,4 @@
-"""`EncoderConfig`: the sizes of a BERT-shaped encoder, read from a checkpoint's config.json."""
+"""`EncoderConfig`: the sizes of a BERT-shaped encoder, read from a checkpoint's config.json, and `read_config`."""
 
 from __future__ import annotations
 
@@ -7,59 +7,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lagotto.cards.architectures import NATIVE_ARCHITECTURES
+from lagotto.cards.model_config import ModelConfig, label_count, transformers_config
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
 
-ENCODER_ARCHITECTURES = ("bert", "xlm-roberta")
-"""`model_type` values whose graph Lagotto builds itself."""
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderConfig(ModelConfig):
+    """Sizes and switches of a BERT or XLM-RoBERTa encoder, all that its graph needs; names follow config.json."""
 
-@dataclass(frozen=True, slots=True)
-class EncoderConfig:
-    """Sizes and switches of a BERT or XLM-RoBERTa encoder; names follow config.json."""
-
-    architecture: str
-    vocab_size: int
-    hidden_size: int
     num_hidden_layers: int
     num_attention_heads: int
     intermediate_size: int
-    max_position_embeddings: int
-    type_vocab_size: int
     layer_norm_eps: float
     hidden_act: str
-    pad_token_id: int
-    num_labels: int
 
     @property
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.hidden_size // self.num_attention_heads
 
-    @property
-    def counts_positions_from_padding(self) -> bool:
-        """RoBERTa numbers positions from ``pad_token_id + 1`` and skips padding tokens; BERT from 0."""
-        return self.architecture == "xlm-roberta"
 
-    @property
-    def max_tokens(self) -> int:
-        """Longest sequence the position table allows, special tokens included."""
-        lost = self.pad_token_id + 1 if self.counts_positions_from_padding else 0
-        return self.max_position_embeddings - lost
+def read_config(raw: Mapping[str, Any], folder: Path) -> ModelConfig:
+    """The sizes in config.json's content: an `EncoderConfig` for the two architectures whose graph Lagotto builds.
+
+    Raises what `encoder_config` and `transformers_config` raise.
+    """
+    if raw.get("model_type") in NATIVE_ARCHITECTURES:
+        return encoder_config(raw, folder)
+    return transformers_config(raw, folder)
 
 
 def encoder_config(raw: Mapping[str, Any], folder: Path) -> EncoderConfig:
-    """Read and check the sizes in config.json's content.
+    """Read and check the sizes of a BERT or XLM-RoBERTa encoder.
 
-    Raises `UnsupportedModelError` for another architecture or a variant of BERT that is built differently, and
-    `CheckpointError` when a size is missing or two contradict each other.
+    Raises `UnsupportedModelError` for a variant of BERT that is built differently, and `CheckpointError` when a size
+    is missing or two contradict each other.
     """
     where = folder / "config.json"
-    architecture = raw.get("model_type")
-    if architecture not in ENCODER_ARCHITECTURES:
-        raise UnsupportedModelError(
-            f"{where}: architecture {architecture!r} is not run by this version; "
-            f"it runs {' and '.join(ENCODER_ARCHITECTURES)} encoders"
-        )
+    architecture = str(raw.get("model_type"))
     _refuse_variants(raw, where)
     try:
         config = EncoderConfig(
@@ -74,7 +60,7 @@ def encoder_config(raw: Mapping[str, Any], folder: Path) -> EncoderConfig:
             layer_norm_eps=float(raw.get("layer_norm_eps", 1e-12)),
             hidden_act=str(raw.get("hidden_act", "gelu")),
             pad_token_id=int(raw.get("pad_token_id", 1 if architecture == "xlm-roberta" else 0)),
-            num_labels=len(raw["id2label"]) if "id2label" in raw else int(raw.get("num_labels", 2)),
+            num_labels=label_count(raw),
         )
     except KeyError as missing:
         raise CheckpointError(f"{where}: {missing} is missing") from None

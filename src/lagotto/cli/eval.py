@@ -105,6 +105,7 @@ def evaluate(
         bool, typer.Option("--ignore-identical-ids", help="A document with the query's id is no hit (ArguAna, Quora).")
     ] = False,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep embeddings for later runs.")] = True,
+    engine: options.Engine = None,
     device: options.Device = None,
     precision: options.Precision = None,
     threads: options.Threads = None,
@@ -155,6 +156,7 @@ def evaluate(
         cache=cache,
         progress=not quiet,
         options=Options(
+            engine=engine or "auto",
             device=device or "auto",
             precision=precision or "auto",
             threads=threads,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, show, fetch and check models.", no_args_is_help=True, rich_markup_mode=None)
 
+_RUNS = {"openvino": "yes", "torch": "with torch", None: "later"}
+
 Name = Annotated[str, typer.Argument(metavar="MODEL", help=options.MODEL_HELP)]
 
 
@@ -41,7 +43,7 @@ def list_models(
         (
             str(model["name"]),
             str(model["task"]),
-            "yes" if model["runs"] else "later",
+            _RUNS[model["engine"]],
             str(model["dimension"] or "-"),
             str(model["max_length"]),
             _languages(model["languages"]),
@@ -98,6 +100,8 @@ def pull(
 @app.command("verify")
 def verify(
     name: Name,
+    engine: options.Engine = None,
+    device: options.Device = None,
     precision: options.Precision = None,
     threads: options.Threads = None,
     models_dir: options.ModelsDir = None,
@@ -118,6 +122,8 @@ def verify(
     from lagotto.models.loading import Options
 
     chosen = Options(
+        engine=engine or "auto",
+        device=device or "auto",
         precision=precision or "auto",
         threads=threads,
         models_dir=models_dir,
@@ -189,13 +195,13 @@ def _folder_facts(name: str) -> dict[str, Any]:
 
 
 def _card_facts(card: ModelCard) -> dict[str, Any]:
-    """A card as JSON has it, and whether it runs."""
-    from lagotto.cards.checkpoint import runs
+    """A card as JSON has it, whether it runs, and on which engine."""
+    from lagotto.cards.checkpoint import runs_on
 
     facts = {name: getattr(card, name) for name in card.__dataclass_fields__}
     facts |= {"query": asdict(card.query), "document": asdict(card.document)}
     plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in facts.items()}
-    return {"name": plain.pop("name"), "runs": runs(card), **plain}
+    return {"name": plain.pop("name"), "runs": runs_on(card) is not None, "engine": runs_on(card), **plain}
 
 
 def _languages(codes: tuple[str, ...]) -> str:

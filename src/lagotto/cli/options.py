@@ -28,10 +28,19 @@ Pooling = Annotated[
     typer.Option("--pooling", help="How to pool, for a folder that does not say."),
 ]
 
-Device = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="auto (default) or cpu.")]
+Engine = Annotated[
+    Literal["auto", "openvino", "torch"] | None,
+    typer.Option("--engine", help="auto (default): openvino for BERT and XLM-RoBERTa on the CPU, else torch."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:N, mps, or cuda:0,cuda:1."),
+]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", metavar="P", help="auto (default: bf16 where the CPU has it, else f32), f32 or bf16."),
+    typer.Option(
+        "--precision", metavar="P", help="auto (default: bf16 where it is in hardware), f32, bf16 or f16 (torch)."
+    ),
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, metavar="N", help="Threads to use; default: all allowed here.")

@@ -20,6 +20,7 @@ def rerank(
     field: options.Field = "text",
     id_field: options.IdField = None,
     max_length: options.MaxLength = None,
+    engine: options.Engine = None,
     device: options.Device = None,
     precision: options.Precision = None,
     threads: options.Threads = None,
@@ -42,6 +43,7 @@ def rerank(
     rows = list(open_source(documents, input_format, field, id_field).rows())
     with Reranker(
         model,
+        engine=engine or "auto",
         device=device or "auto",
         precision=precision or "auto",
         threads=threads,

@@ -18,6 +18,8 @@ def serve(
         Literal["critical", "error", "warning", "info", "debug"] | None,
         typer.Option("--log-level", help="How much to log; default: info."),
     ] = None,
+    engine: options.Engine = None,
+    device: options.Device = None,
     precision: options.Precision = None,
     threads: options.Threads = None,
     models_dir: Annotated[
@@ -48,6 +50,8 @@ def serve(
             host=host,
             port=port,
             log_level=log_level,
+            engine=engine,
+            device=device,
             precision=precision,
             threads=threads,
             model_storage_path=models_dir,

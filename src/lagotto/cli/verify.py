@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.checkpoint import Checkpoint, open_checkpoint
 from lagotto.cards.folder import FolderFacts, read_folder
+from lagotto.cards.model_config import hidden_size
 from lagotto.cards.registry import find_card
 from lagotto.cards.schema import ModelCard, Task
 from lagotto.cards.sources import locate
@@ -92,7 +93,7 @@ def _claims(facts: FolderFacts, row: ModelCard) -> Iterator[tuple[str, object, o
     yield "task", "rerank" if facts.reranker else "embed", row.task
     yield "max_length", facts.max_length, row.max_length
     if row.task == "embed":
-        width = facts.dense[-1].out_features if facts.dense else facts.config.get("hidden_size")
+        width = facts.dense[-1].out_features if facts.dense else hidden_size(facts.config)
         yield "dimension", width, row.dimension
         yield "pooling", facts.pooling, row.pooling
         yield "normalize", facts.normalize, row.normalize

@@ -12,6 +12,8 @@
     |   `-- UnsafeWeightsError       HTTP 500   a pickle file asks for something other than tensors
     |-- MissingDependencyError       HTTP 500   an optional package is needed; names the extra to install
     |-- ConfigError                  HTTP 500   a setting, flag or settings file is wrong
+    |-- EngineError                  HTTP 500   an engine failed beside the computation, e.g. a worker process died
+    |-- OutOfMemoryError             HTTP 503   also a MemoryError: one text alone does not fit the device's memory
     `-- ClosedError                  HTTP 503   the model or server has been closed
 
 Messages say what came, what is allowed and what to do about it.
@@ -94,6 +96,19 @@ class ConfigError(LagottoError, ValueError):
     code = "invalid_setting"
 
 
+class EngineError(LagottoError):
+    """An engine failed beside the computation: one of its worker processes died, or could not be started."""
+
+    code = "engine_error"
+
+
+class OutOfMemoryError(LagottoError, MemoryError):
+    """One text (or pair) alone does not fit the device's memory; the message says how long it is and what to do."""
+
+    status = 503
+    code = "out_of_memory"
+
+
 class ClosedError(LagottoError):
     """The model or the server has been closed."""
 
@@ -105,11 +120,13 @@ __all__ = [
     "CheckpointError",
     "ClosedError",
     "ConfigError",
+    "EngineError",
     "InvalidInputError",
     "LagottoError",
     "MissingDependencyError",
     "ModelNotAllowedError",
     "ModelNotFoundError",
+    "OutOfMemoryError",
     "TextTooLongError",
     "UnsafeWeightsError",
     "UnsupportedModelError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
@@ -12,14 +13,19 @@ from numpy.typing import NDArray
 from lagotto.batch.sequences import Batch
 from lagotto.core.errors import InvalidInputError
 
-Precision = Literal["f32", "bf16", "int8"]
-"""Arithmetic of the matrix products; results always come as float32. int8 is for folders of int8 weights alone."""
+Precision = Literal["f32", "bf16", "f16", "int8"]
+"""Arithmetic of the matrix products; results always come as float32.
+
+f16 is the torch engine's alone; int8 is for folders of int8 weights, on the CPU."""
+
+Device = str | Sequence[str]
+"""``"auto"``, ``"cpu"``, ``"mps"``, ``"cuda"``, ``"cuda:1"``; several as ``"cuda:0,cuda:1"`` or as a list."""
 
 Output = Literal["pooled", "states"]
 """What is asked of a batch: one vector (or logit) a row, or the last hidden state of every token."""
 
 TOKEN_BUDGET = 768
-"""Padded tokens a batch: enough to keep the matrix products busy, few enough that activations stay in the cache.
+"""Padded tokens a batch on a CPU: enough to keep matrix products busy, few enough that activations stay in the cache.
 
 Seen at width 384 on two Zen 4 cores in bf16: 512 to 768 tokens give the most, 4,096 a quarter less."""
 
@@ -36,6 +42,8 @@ class EngineInfo:
     """Batches computed at the same time."""
     output: int
     """Numbers a sequence gives: the vector's length, or 1 for a score."""
+    token_budget: int = TOKEN_BUDGET
+    """Padded tokens a batch should have at most."""
 
 
 class Engine(Protocol):

@@ -26,8 +26,11 @@ class MergingQueue:
     the token budget. Full batches of one large call stay as they are; single texts of many callers come together.
     """
 
-    def __init__(self, workers: int, compute: Callable[[Batch, Output], Values], name: str) -> None:
+    def __init__(
+        self, workers: int, compute: Callable[[Batch, Output], Values], name: str, token_budget: int = TOKEN_BUDGET
+    ) -> None:
         self._compute = compute
+        self._budget = token_budget
         self._waiting: deque[_Waiting] = deque()
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix=name)
@@ -81,7 +84,7 @@ class MergingQueue:
             for waiting in sorted(alike, key=lambda w: abs(w[0].ids.shape[1] - tokens)):
                 more, length = waiting[0].ids.shape
                 low, high = min(shortest, length), max(longest, length)
-                if (rows + more) * high > TOKEN_BUDGET or not similar(low, high):
+                if (rows + more) * high > self._budget or not similar(low, high):
                     break
                 self._waiting.remove(waiting)
                 if waiting[2].set_running_or_notify_cancel():

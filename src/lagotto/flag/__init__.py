@@ -5,7 +5,8 @@ different, on purpose:
 
 - An unknown keyword raises, where FlagEmbedding sets it as an attribute that nobody reads.
 - ``batch_size`` is accepted and has no effect: batches are planned by tokens.
-- ``use_fp16=True`` means half precision where the CPU has it in hardware (bfloat16), else float32.
+- ``use_fp16=True`` means half precision where the device has it in hardware, bfloat16 before float16, else float32.
+- ``devices=None`` is the CPU; a GPU, or several, must be named, and need the ``torch`` extra.
 - ``trust_remote_code=True`` is accepted; code from a repository is never executed, a model that needs it is refused.
 - A reranker's query is cut so that query and document always fit ``max_length``; FlagEmbedding's ``only_second``
   truncation fails there, and the model gets more tokens than it was trained for.

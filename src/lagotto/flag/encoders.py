@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lagotto.cards.architectures import NATIVE_ARCHITECTURES
 from lagotto.cards.checkpoint import check_runs
 from lagotto.cards.registry import find_by_repo_name
 from lagotto.cards.schema import ModelCard, Pooling
@@ -225,7 +226,7 @@ class FlagAutoModel:
         three = model_class == _M3
         if model_class is None:
             card = _listed(model_name_or_path)
-            check_runs(card)
+            _check_class_is_here(card)
             three = "sparse" in card.heads
             pooling_method = pooling_method or card.pooling
             query_instruction_format = query_instruction_format or _positional(card.query.format)
@@ -264,7 +265,7 @@ class FlagAutoReranker:
     ) -> FlagReranker:
         """The reranker of that name, or of ``model_class`` for an unlisted one. Raises as `FlagAutoModel` does."""
         if model_class is None:
-            check_runs(_listed(model_name_or_path))
+            _check_class_is_here(_listed(model_name_or_path))
         else:
             _check_class(model_class, (_ENCODERS,), _RERANKER_CLASSES)
         return FlagReranker(model_name_or_path, use_fp16=use_fp16, trust_remote_code=bool(trust_remote_code), **kwargs)
@@ -280,6 +281,16 @@ def _listed(name_or_path: str) -> ModelCard:
             f"model name {basename!r} is not listed; pass model_class={_ENCODERS!r} for a BERT or XLM-R checkpoint"
         )
     return card
+
+
+def _check_class_is_here(card: ModelCard) -> None:
+    """Raise `UnsupportedModelError` for a model that FlagEmbedding opens by one of its LLM classes."""
+    check_runs(card)
+    if card.architecture not in NATIVE_ARCHITECTURES:
+        raise UnsupportedModelError(
+            f"{card.name} is opened by FlagEmbedding's classes for language models, which come later; use "
+            "lagotto.Embedder"
+        )
 
 
 def _check_class(name: str, running: tuple[str, ...], later: tuple[str, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lagotto.core.errors import MissingDependencyError, UnsupportedModelError
+from lagotto.core.errors import MissingDependencyError
 
 Devices = str | int | list[str] | list[int] | None
 
@@ -18,11 +18,10 @@ def instructed(template: str, instruction: str, text: str) -> str:
 
 
 def device_of(devices: Devices) -> str:
-    """The device that FlagEmbedding's ``devices`` stands for. Raises `UnsupportedModelError` for several."""
+    """What FlagEmbedding's ``devices`` is as ``device``: a number names a CUDA device, None leaves the choice open."""
     wanted = devices if isinstance(devices, list) else [devices]
-    if len(wanted) != 1:
-        raise UnsupportedModelError(f"devices {devices!r}: this version computes on one device, 'cpu'")
-    return "auto" if wanted[0] is None else str(wanted[0])
+    names = [f"cuda:{one}" if isinstance(one, int) else "auto" if one is None else one for one in wanted]
+    return ",".join(names)
 
 
 def tensor_of(vectors: NDArray[np.float32]) -> Any:

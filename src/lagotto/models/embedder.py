@@ -16,10 +16,10 @@ from lagotto.core.arrays import normalize
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.span_values import SpanEmbeddings
 from lagotto.core.values import Embeddings
-from lagotto.engines.base import EngineInfo
+from lagotto.engines.base import Device, EngineInfo
 from lagotto.models.computing import Computing, Wanted
 from lagotto.models.inputs import checked_ids, checked_spans, checked_texts
-from lagotto.models.loading import Options, load
+from lagotto.models.loading import EngineChoice, Options, load
 from lagotto.models.pipeline import chunks
 from lagotto.models.progress import Progress, progress_of
 from lagotto.models.rendering import Rendering, Role, rendering
@@ -37,8 +37,8 @@ class Embedder:
     ``model`` is a folder, a hub id ``ORG/NAME[@REVISION]`` or ``starter:NAME``. Thread-safe: one model serves any
     number of threads, and asyncio through ``asyncio.to_thread``.
 
-    - ``device``: ``"auto"`` or ``"cpu"``. ``precision``: ``"auto"`` (bf16 where the CPU has it in hardware, else
-      f32), ``"f32"``, ``"bf16"``. ``threads``: all the container allows by default.
+    - ``engine``: auto, openvino, torch. ``device``: auto, cpu, cuda:N, mps, or several. ``precision``: ``"auto"`` (bf16
+      where it is in hardware), ``"f32"``, ``"bf16"``, ``"f16"``. ``threads``: all the container allows by default.
     - ``max_length``: tokens a text may have, special tokens included; the model's own limit by default.
       ``truncation``: what happens to a longer one, ``"right"`` (cut the end), ``"left"``, ``"error"``, `Windows`
       (read all of it, part by part) or `MultiCls`.
@@ -54,7 +54,8 @@ class Embedder:
         self,
         model: str | Path,
         *,
-        device: str = "auto",
+        engine: EngineChoice = "auto",
+        device: Device = "auto",
         precision: str = "auto",
         threads: int | None = None,
         max_length: int | None = None,
@@ -70,6 +71,7 @@ class Embedder:
     ) -> None:
         check_long_texts(truncation)
         options = Options(
+            engine=engine,
             device=device,
             precision=precision,
             threads=threads,

@@ -5,24 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, get_args
 
 from lagotto.batch.long_texts import Truncation
 from lagotto.batch.tokenizer import Tokenizer
+from lagotto.cards.architectures import NATIVE_ARCHITECTURES, EngineName
 from lagotto.cards.checkpoint import Checkpoint, check_listed, check_pooling, open_checkpoint
+from lagotto.cards.folder import read_json
 from lagotto.cards.schema import Pooling, Task
 from lagotto.cards.sources import Places, locate
-from lagotto.core.errors import InvalidInputError, MissingDependencyError, UnsupportedModelError
+from lagotto.core.errors import CheckpointError, InvalidInputError, MissingDependencyError, UnsupportedModelError
 from lagotto.core.hardware import available_cpus
 from lagotto.core.paths import cache_dir
-from lagotto.engines.base import Engine, check_precision
+from lagotto.engines.base import Device, Engine, check_precision
+from lagotto.engines.devices import parse_devices
+
+EngineChoice = Literal["auto", "openvino", "torch"]
+"""What ``engine=`` takes: ``auto`` is openvino for BERT and XLM-RoBERTa on the CPU, torch for everything else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a model is found and run; the keyword arguments of `Embedder` and `Reranker`."""
 
-    device: str = "auto"
+    engine: EngineChoice = "auto"
+    device: Device = "auto"
     precision: str = "auto"
     threads: int | None = None
     max_length: int | None = None
@@ -83,8 +92,8 @@ def resolve(
 
 def load(name: str | Path, task: Task, options: Options) -> Loaded:
     """Open a model for a task. Raises what `locate`, `open_checkpoint` and the engine raise."""
-    if options.device not in ("auto", "cpu"):
-        raise UnsupportedModelError(f"device {options.device!r} is not run by this version; 'cpu' (or 'auto') is")
+    devices = parse_devices(options.device)
+    _check_engine(options.engine, devices)
     check_precision(options.precision)
     threads = _threads(options.threads)
     check_pooling(options.pooling)
@@ -94,7 +103,8 @@ def load(name: str | Path, task: Task, options: Options) -> Loaded:
     checkpoint = open_checkpoint(source, task, card=options.card, pooling=options.pooling)
     limit = checkpoint.max_length if options.max_length is None else _check_length(options.max_length, checkpoint)
     tokenizer = tokenizer_of(checkpoint)
-    engine, fingerprint = _open_engine(checkpoint, options.precision, threads, places.cache)
+    _check_end(checkpoint, tokenizer)
+    engine, fingerprint = _open_engine(checkpoint, options, devices, threads, places.cache)
     return Loaded(checkpoint, tokenizer, engine, limit, fingerprint)
 
 
@@ -109,15 +119,89 @@ def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
     )
 
 
-def _open_engine(checkpoint: Checkpoint, precision: str, threads: int, cache: Path) -> tuple[Engine, str]:
-    """The one place that chooses an engine."""
+def _open_engine(
+    checkpoint: Checkpoint, options: Options, devices: tuple[str, ...], threads: int, cache: Path
+) -> tuple[Engine, str]:
+    """The one place that chooses an engine; gives it and the fingerprint of what it computes."""
+    architecture = checkpoint.config.architecture
+    if _chosen(options.engine, architecture, devices) == "openvino":
+        return _open_openvino(checkpoint, options.precision, threads, cache)
+    if checkpoint.quantized is not None or options.precision == "int8":
+        raise UnsupportedModelError(
+            f"{checkpoint.name}: int8 weights are run on the CPU by engine 'openvino' alone, for BERT and XLM-RoBERTa"
+        )
+    # The choice of a GPU is left to torch only where torch was asked for: nobody is moved off the CPU unawares.
+    wanted = devices if options.engine == "torch" or devices != ("auto",) else ("cpu",)
+    return _open_torch(checkpoint, options.precision, wanted, threads, cache)
+
+
+def _chosen(engine: EngineChoice, architecture: str, devices: tuple[str, ...]) -> EngineName:
+    if engine == "openvino" and architecture not in NATIVE_ARCHITECTURES:
+        raise UnsupportedModelError(
+            f"engine 'openvino' runs {' and '.join(NATIVE_ARCHITECTURES)}; pass engine='torch' for {architecture!r}"
+        )
+    if engine != "auto":
+        return engine
+    return "openvino" if architecture in NATIVE_ARCHITECTURES and devices in (("auto",), ("cpu",)) else "torch"
+
+
+def _open_openvino(checkpoint: Checkpoint, precision: str, threads: int, cache: Path) -> tuple[Engine, str]:
     try:
         from lagotto.engines.openvino.engine import OpenVinoEngine, choose_precision
     except ImportError as error:
         raise MissingDependencyError(f"the CPU engine needs openvino ({error}): pip install openvino") from None
+    if precision == "f16":
+        raise UnsupportedModelError("precision 'f16' is not run by engine 'openvino'; pass 'bf16', or engine='torch'")
     chosen = choose_precision(precision, checkpoint)
     fingerprint = checkpoint.fingerprint(chosen, cache)
     return OpenVinoEngine(checkpoint, chosen, threads, cache, fingerprint), fingerprint
+
+
+def _require_torch() -> None:
+    """Raise `MissingDependencyError` unless the packages of the torch extra are installed. Imports nothing."""
+    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(f'the torch engine needs {" and ".join(missing)}: pip install "lagotto[torch]"')
+
+
+def _open_torch(
+    checkpoint: Checkpoint, precision: str, devices: tuple[str, ...], threads: int, cache: Path
+) -> tuple[Engine, str]:
+    _require_torch()
+    from lagotto.engines.torch.devices import choose_devices, choose_precision
+    from lagotto.engines.torch.engine import open_engine
+
+    places = choose_devices(devices)
+    chosen = choose_precision(precision, places[0])
+    fingerprint = checkpoint.fingerprint(f"torch {chosen}", cache)
+    return open_engine(checkpoint, places, chosen, threads), fingerprint
+
+
+def _check_engine(engine: str, devices: tuple[str, ...]) -> None:
+    """Refuse what can be refused before gigabytes are fetched."""
+    if engine not in get_args(EngineChoice):
+        raise InvalidInputError(f"engine is {engine!r}; allowed are {', '.join(get_args(EngineChoice))}")
+    if engine == "openvino" and devices not in (("auto",), ("cpu",)):
+        raise UnsupportedModelError(
+            f"engine 'openvino' computes on the CPU, device is {','.join(devices)!r}; pass engine='torch', or "
+            "device='cpu'"
+        )
+    if engine == "torch" or devices not in (("auto",), ("cpu",)):
+        _require_torch()
+
+
+def _check_end(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
+    """A language model that was trained with an end token must get one.
+
+    Raises `CheckpointError` where tokenizer_config.json asks for it and tokenizer.json, the one read here, lacks it.
+    """
+    path = checkpoint.folder / "tokenizer_config.json"
+    asked = path.is_file() and read_json(path).get("add_eos_token") is True
+    if asked and checkpoint.card.pooling == "last_token" and not tokenizer.template.suffix:
+        raise CheckpointError(
+            f"{path}: add_eos_token is true, but tokenizer.json adds no end token; save the tokenizer again with "
+            "AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
+        )
 
 
 def _threads(asked: int | None) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lagotto.batch.planner import plan
 from lagotto.batch.sequences import Sequences, pad
-from lagotto.engines.base import TOKEN_BUDGET, Engine, Output
+from lagotto.engines.base import Engine, Output
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -129,8 +129,9 @@ class _Pending(Generic[V]):
         """Plan the batches and queue them, few at a time: others use the engine too."""
         lengths = self._sequences.lengths()
         # A small request is spread over all parallel batches rather than left to one.
-        budget = min(TOKEN_BUDGET, -(-sum(lengths) // self._engine.info.parallel))
-        limit = _QUEUED * TOKEN_BUDGET * self._engine.info.parallel
+        info = self._engine.info
+        budget = min(info.token_budget, -(-sum(lengths) // info.parallel))
+        limit = _QUEUED * info.token_budget * info.parallel
         for rows in plan(lengths, max(1, budget)):
             batch = pad(self._sequences, rows, pad_id)
             while self._parts and self._in_flight + batch.ids.size > limit:

@@ -15,9 +15,9 @@ from lagotto.cards.schema import ModelCard
 from lagotto.core.arrays import sigmoid
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import RankedDocument, Ranking, Scores
-from lagotto.engines.base import EngineInfo
+from lagotto.engines.base import Device, EngineInfo
 from lagotto.models.inputs import check_count, checked_pairs, checked_texts, is_pair
-from lagotto.models.loading import Options, load
+from lagotto.models.loading import EngineChoice, Options, load
 from lagotto.models.pipeline import Computed, Pooled, chunks, run
 from lagotto.models.progress import Progress, progress_of
 
@@ -41,7 +41,8 @@ class Reranker:
         self,
         model: str | Path,
         *,
-        device: str = "auto",
+        engine: EngineChoice = "auto",
+        device: Device = "auto",
         precision: str = "auto",
         threads: int | None = None,
         max_length: int | None = None,
@@ -56,6 +57,7 @@ class Reranker:
     ) -> None:
         check_truncation(truncation)
         options = Options(
+            engine=engine,
             device=device,
             precision=precision,
             threads=threads,

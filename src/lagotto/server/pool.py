@@ -47,6 +47,8 @@ class ModelPool:
 
     def __init__(self, settings: Settings) -> None:
         self._options = Options(
+            engine=settings.engine,
+            device=settings.device,
             precision=settings.chosen_precision(),
             threads=settings.threads,
             truncation=settings.truncation,

@@ -43,9 +43,13 @@ class Settings(BaseSettings):
     log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
         default="info", validation_alias=_names("LAGOTTO_LOG_LEVEL", "LOG_LEVEL")
     )
+    engine: Literal["auto", "openvino", "torch"] = Field(default="auto", validation_alias=_names("LAGOTTO_ENGINE"))
+    device: str = Field(default="auto", validation_alias=_names("LAGOTTO_DEVICE"))
     use_fp16: bool = Field(default=True, validation_alias=_names("LAGOTTO_USE_FP16", "USE_FP16"))
-    """False forces float32. True, the default, allows half precision (bf16) where the CPU has it in hardware."""
-    precision: Literal["auto", "f32", "bf16"] = Field(default="auto", validation_alias=_names("LAGOTTO_PRECISION"))
+    """False forces float32. True, the default, allows half precision where the device has it in hardware."""
+    precision: Literal["auto", "f32", "bf16", "f16"] = Field(
+        default="auto", validation_alias=_names("LAGOTTO_PRECISION")
+    )
     threads: int | None = Field(default=None, ge=1, validation_alias=_names("LAGOTTO_THREADS"))
     cache_dir: Path | None = Field(default=None, validation_alias=_names("LAGOTTO_CACHE"))
     offline: bool = Field(default=False, validation_alias=_names("LAGOTTO_OFFLINE"))
@@ -87,8 +91,8 @@ class Settings(BaseSettings):
         """The precision models are opened with. Raises `ConfigError` when two settings contradict each other."""
         if self.use_fp16:
             return self.precision
-        if self.precision == "bf16":
-            raise ConfigError("precision is 'bf16' but use_fp16 is false; drop one of the two")
+        if self.precision in ("bf16", "f16"):
+            raise ConfigError(f"precision is {self.precision!r} but use_fp16 is false; drop one of the two")
         return "f32"
 
     def public(self) -> dict[str, Any]:

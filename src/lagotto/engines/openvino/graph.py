@@ -13,7 +13,7 @@ from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.encoder_config import EncoderConfig
 from lagotto.cards.folder import DenseModule
 from lagotto.cards.weights import Weights
-from lagotto.core.errors import CheckpointError
+from lagotto.core.errors import CheckpointError, UnsupportedModelError
 from lagotto.engines.openvino.encoder import Inputs, encoder, inputs, pick
 from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar
 
@@ -28,7 +28,7 @@ def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Para
     in float32 afterwards); a reranker gives the raw logit. With ``states`` an embedder's graph has a second output,
     the last hidden states, (batch, tokens, hidden). ``parameters`` makes the layers.
     """
-    config = checkpoint.config
+    config = _config(checkpoint)
     weights = Weights.open(checkpoint.folder)
     named = parameters(_Renamed(weights, _prefix(weights, checkpoint)), str(checkpoint.folder))
     if checkpoint.card.task == "rerank":
@@ -50,6 +50,15 @@ def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Para
 def encoder_prefix(checkpoint: Checkpoint) -> str:
     """What stands before the encoder's names in the checkpoint's files."""
     return _prefix(Weights.open(checkpoint.folder), checkpoint)
+
+
+def _config(checkpoint: Checkpoint) -> EncoderConfig:
+    """All sizes of the graph. Raises `UnsupportedModelError` for an architecture whose graph is not built here."""
+    if not isinstance(checkpoint.config, EncoderConfig):
+        raise UnsupportedModelError(
+            f"{checkpoint.name}: no OpenVINO graph is built for {checkpoint.config.architecture!r}; pass engine='torch'"
+        )
+    return checkpoint.config
 
 
 def _prefix(weights: Weights, checkpoint: Checkpoint) -> str:
@@ -90,7 +99,7 @@ def _drop_token_axis(x: Node) -> Node:
 
 def _pooled(checkpoint: Checkpoint, weights: Parameters, given: Inputs, whole: Node | None) -> Node:
     """(batch, hidden): one vector a row, by the card's pooling; ``whole`` are the states, where all are computed."""
-    config, pooling = checkpoint.config, checkpoint.card.pooling
+    config, pooling = _config(checkpoint), checkpoint.card.pooling
     if pooling in ("cls", "last_token"):
         zero = op.multiply(given.lengths, op.constant(0, np.int32))
         only = zero if pooling == "cls" else op.subtract(given.lengths, op.constant(1, np.int32))

@@ -1,0 +1,53 @@
+"""Which architectures run, and on which engine: `model_type` values of config.json.
+
+The table is written down rather than asked of transformers, so that reading a card imports nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+EngineName = Literal["openvino", "torch"]
+"""An engine by the name that ``engine=`` takes."""
+
+NATIVE_ARCHITECTURES = ("bert", "xlm-roberta")
+"""Encoders whose graph Lagotto builds itself, for OpenVINO."""
+
+DECODERS = ("gemma", "llama", "mistral", "qwen2", "qwen3")
+"""Language models: a token sees those before it, and the last one's state stands for the text."""
+
+TORCH_ARCHITECTURES = (
+    "albert",
+    "bert",
+    "camembert",
+    "deberta",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "ernie",
+    "eurobert",
+    "gemma3_text",
+    "gte",
+    "modernbert",
+    "mpnet",
+    "nomic_bert",
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    *DECODERS,
+)
+"""What transformers builds without code from the checkpoint, and is held to transformers' own forward by a test."""
+
+POSITIONS_FROM_PADDING = ("camembert", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl")
+"""The family of RoBERTa: positions count from ``pad_token_id + 1`` and skip padding tokens, wherever they stand."""
+
+
+def engine_for(architecture: str) -> EngineName | None:
+    """The engine that runs an architecture by default on a CPU; None for one that no engine runs.
+
+    >>> engine_for("bert"), engine_for("qwen3"), engine_for("clip")
+    ('openvino', 'torch', None)
+    """
+    if architecture in NATIVE_ARCHITECTURES:
+        return "openvino"
+    return "torch" if architecture in TORCH_ARCHITECTURES else None
