@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lagotto.cards.folder import DenseModule, card_from_folder, read_folder, read_json
+from lagotto.cards.folder import DenseModule, card_from_folder, read_folder
+from lagotto.cards.json_files import read_json
 from lagotto.cards.registry import find_card
 from lagotto.cards.schema import PromptTemplate
 from lagotto.core.errors import CheckpointError, ModelNotFoundError, UnsupportedModelError
@@ -131,7 +132,7 @@ def test_other_modules_are_refused_by_name(folder: Path, kind: str) -> None:
     write_json(
         folder / "modules.json", [*modules(folder)[:2], {"path": "2_X", "type": f"sentence_transformers.{kind}"}]
     )
-    with pytest.raises(UnsupportedModelError, match=rf"{kind}.*Transformer, Pooling, Dense and Normalize"):
+    with pytest.raises(UnsupportedModelError, match=rf"{kind}.*Pooling, SpladePooling, Dense and Normalize"):
         read_folder(folder)
 
 

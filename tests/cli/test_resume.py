@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from lagotto.cli.resume import Work
 
-ENDINGS = ["npy", "jsonl", "parquet"]
+ENDINGS = ["npy", "npz", "jsonl", "parquet"]
 
 
 @pytest.fixture

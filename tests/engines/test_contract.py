@@ -226,3 +226,17 @@ def test_known_precisions_pass(precision: str) -> None:
 def test_an_unknown_precision_is_refused_with_the_choices(precision: str) -> None:
     with pytest.raises(InvalidInputError, match="auto, f32, bf16"):
         check_precision(precision)
+
+
+def test_a_token_behind_the_length_sees_and_is_not_seen(
+    engine: Engine, sequences: Sequences, checkpoint: Checkpoint
+) -> None:
+    whole = pad(sequences, [next(i for i, ids in enumerate(sequences.ids) if len(ids) > 9)], pad_id(checkpoint))
+    short = replace(whole, lengths=np.array([6], np.int32))
+    other = replace(short, ids=whole.ids.copy())
+    other.ids[0, 2] += 1  # one that is seen
+    cut = replace(short, ids=whole.ids[:, :6])
+    states, changed, alone = (engine.submit(batch, "states").result()[0] for batch in (short, other, cut))
+    np.testing.assert_allclose(states[:6], alone[:6], atol=FINE)
+    assert np.isfinite(states[: whole.ids.shape[1]]).all()
+    assert np.abs(states[8] - changed[8]).max() > 1e-3

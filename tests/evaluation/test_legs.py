@@ -18,6 +18,7 @@ from lagotto.search.analysis import Analyzer
 from lagotto.search.bm25 import Bm25
 from support.checkpoints import BERT, write_embedder
 from support.collection import DOCUMENTS, EMPTY, LONG, QUERIES, UNKNOWN, collection, documents, queries
+from support.token_models import write_splade
 
 DOCUMENT_TEXTS = list(documents().values())
 QUERY_TEXTS = list(queries().values())
@@ -74,6 +75,11 @@ def test_dimensions_the_model_lacks_are_refused_before_it_works(bench, dense, da
     with pytest.raises(InvalidInputError, match="dimensions is 33; this model allows 1 to 32"):
         retrieve(bench, replace(dense, dimensions=33), data, 10)
     assert not counts.texts
+
+
+def test_a_model_without_dense_vectors_is_refused_before_it_works(bench, data, tmp_path):
+    with pytest.raises(InvalidInputError, match="gives sparse output, not dense"):
+        retrieve(bench, DenseLeg(str(write_splade(tmp_path / "splade"))), data, 10)
 
 
 def quantised(kind: str, documents: np.ndarray) -> np.ndarray:

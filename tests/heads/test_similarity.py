@@ -48,6 +48,14 @@ def test_max_sim_is_the_mean_of_the_best_matches() -> None:
     np.testing.assert_allclose(max_sim_pairs(a, b.part(slice(6))), np.diag(np.array(expected)[:, :6]), atol=1e-5)
 
 
+@pytest.mark.parametrize("tokens", [1, 5, 17])
+def test_documents_in_blocks_score_the_same(monkeypatch: pytest.MonkeyPatch, tokens: int) -> None:
+    a, b = multi(4), multi(30)
+    whole = max_sim_matrix(a, b)
+    monkeypatch.setattr("lagotto.heads.similarity._TOKENS", tokens)
+    np.testing.assert_allclose(max_sim_matrix(a, b), whole, atol=1e-6)
+
+
 def test_a_best_match_may_be_negative() -> None:
     one = np.array([[1.0, 0.0]], np.float32)
     assert max_sim(one, -one) == -1
@@ -80,6 +88,8 @@ def test_half_precision_and_pooling_keep_most_of_a_score() -> None:
     a, b = multi(5, least=4), multi(5, least=4)
     np.testing.assert_allclose(max_sim_matrix(a, b.half()), max_sim_matrix(a, b), atol=2e-3)
     assert b.half().vectors.nbytes * 2 == b.vectors.nbytes
+    np.testing.assert_allclose(max_sim_matrix(a.int8(), b.int8()), max_sim_matrix(a, b), atol=1e-2)
+    np.testing.assert_allclose(max_sim_pairs(a, b.int8()), max_sim_pairs(a, b), atol=1e-2)
     pooled = b.pooled(2)
     assert [len(row) for row in pooled] == [-(-len(row) // 2) for row in b]
     np.testing.assert_allclose(np.linalg.norm(pooled.vectors, axis=1), 1, atol=1e-5)

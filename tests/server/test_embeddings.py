@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,10 @@ from starlette.testclient import TestClient
 from lagotto import Embedder
 from lagotto.cards import hubs
 from support.checkpoints import some_texts
+from support.token_models import write_colbert, write_splade
 
 Json = dict[str, Any]
+Open = Callable[..., contextlib.AbstractContextManager[TestClient]]
 ErrorOf = Callable[..., Json]
 FINE = 2e-5
 LONG = "panda " * 100
@@ -307,6 +310,19 @@ def test_an_unknown_model_is_not_found_not_loaded_and_not_fetched(
         assert repr(name) in error["message"]
         assert "bert" in error["message"], "the message tells what is allowed"
     assert asked == []
+
+
+@pytest.mark.parametrize(("write", "own"), [(write_splade, "sparse"), (write_colbert, "multivector")])
+def test_a_model_without_dense_vectors_says_what_it_gives(
+    tmp_path: Path, open_client: Open, error_of: ErrorOf, write: Callable[[Path], Path], own: str
+) -> None:
+    with open_client(models=[f"other={write(tmp_path / 'model')}"]) as client:
+        for given in ("a dog", [20, 30]):
+            error = error_of(ask(client, model="other", input=given))
+            assert error["message"].startswith(f"other gives no dense vectors, only {own} output")
+            assert error["param"] == "model"
+        (described,) = client.get("/models").json()["models"]
+        assert (described["outputs"], described["dimension"]) == ([own], None)
 
 
 def test_a_reranker_gives_no_embeddings(client: TestClient, error_of: ErrorOf) -> None:

@@ -16,6 +16,7 @@ from lagotto import Embedder, Reranker
 from lagotto.core.errors import ConfigError, LagottoError
 from lagotto.models.opening import open_any
 from lagotto.server.app import create_app
+from lagotto.server.catalogue import installed_starters
 from lagotto.server.pool import ModelPool
 from lagotto.server.settings import Settings
 from support.checkpoints import XLMR, write_embedder
@@ -251,6 +252,11 @@ def test_with_nothing_to_serve_the_message_says_what_to_do(monkeypatch: pytest.M
     monkeypatch.setattr("lagotto.server.catalogue.is_installed", lambda _: False)
     with pytest.raises(ConfigError, match=r"--model NAME.*MODEL_STORAGE_PATH.*lagotto\[starter\]"):
         create_app(Settings())
+
+
+def test_a_starter_model_that_no_route_answers_with_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lagotto.server.catalogue.is_installed", lambda starter: True)
+    assert installed_starters() == ["bge-small-en-v1.5", "multilingual-e5-small", "ms-marco-MiniLM-L-12-v2"]
 
 
 def test_without_settings_the_installed_starter_models_are_served(monkeypatch: pytest.MonkeyPatch) -> None:

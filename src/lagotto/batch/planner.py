@@ -8,6 +8,8 @@ _SHARE = 0.75
 """A sequence may be padded to another's length when it has at least this share of it,"""
 _NEAR = 12
 """or lacks no more than so many tokens: for short texts a fuller batch is worth more than its padding."""
+MAX_ROWS = 1024
+"""Sequences a batch may have, however short."""
 
 
 def similar(shortest: int, longest: int) -> bool:
@@ -19,7 +21,7 @@ def similar(shortest: int, longest: int) -> bool:
     return shortest >= _SHARE * longest or longest - shortest <= _NEAR
 
 
-def plan(lengths: Sequence[int], budget: int, max_rows: int = 1024) -> list[list[int]]:
+def plan(lengths: Sequence[int], budget: int, max_rows: int = MAX_ROWS) -> list[list[int]]:
     """Group sequences so that little padding is computed; returns lists of indexes, longest sequences first.
 
     Sequences are taken in order of falling length, as many similar ones as fit ``budget`` padded tokens (rows x

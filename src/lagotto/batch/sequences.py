@@ -31,6 +31,10 @@ class Sequences:
     last ends with those behind, so together they are the sequence that the text would be without windows."""
     cls: list[Ids] | None = None
     """Where more CLS tokens were put in: the positions of all CLS tokens of each sequence."""
+    attended: list[int] | None = None
+    """How many of a sequence's first tokens may be seen; None: all of them.
+
+    The rest (a ColBERT query's expansion tokens) are computed, and see those."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -51,16 +55,16 @@ class Sequences:
         """(inputs,) tokens of each input, those that windows share counted once."""
         return np.bincount(np.array(self.owner, np.int64), self.weights(), self.inputs).astype(np.int32)
 
-    def speaking(self, row: int) -> slice | Ids:
-        """Positions of one sequence whose states stand for the text: the first, and those no other window speaks for.
+    def speaking(self, row: int, first: int = 0) -> slice | Ids:
+        """Positions of one sequence, from ``first`` on, that no other window speaks for.
 
-        CLS tokens that were put in stand for none of it.
+        CLS tokens that were put in stand for none of the text.
         """
         if self.cls is not None:
-            return np.delete(np.arange(len(self.ids[row]), dtype=np.int32), self.cls[row][1:])
-        if self.own is None or self.own[row][0] == 0:
-            return slice(0, len(self.ids[row]) if self.own is None else self.own[row][1])
-        return np.array([0, *range(*self.own[row])], np.int32)
+            kept = np.delete(np.arange(len(self.ids[row]), dtype=np.int32), self.cls[row][1:])
+            return kept[kept >= first]
+        start, end = (0, len(self.ids[row])) if self.own is None else self.own[row]
+        return slice(max(start, first), end)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,17 +74,18 @@ class Batch:
     ids: Ids
     """(rows, tokens)"""
     lengths: Ids
-    """(rows,)"""
+    """(rows,) tokens that others may see."""
     second: Ids
     """(rows,) start of the second segment, which gets token type 1."""
     pad_id: int
-    """What fills the rows behind their lengths."""
+    """What fills the rows behind their last token."""
 
 
 def pad(sequences: Sequences, rows: Sequence[int], pad_id: int) -> Batch:
     """Put the chosen sequences into one batch, padded on the right to the longest of them."""
-    lengths = np.array([len(sequences.ids[i]) for i in rows], np.int32)
-    ids = np.full((len(rows), int(lengths.max())), pad_id, np.int32)
+    sizes = [len(sequences.ids[i]) for i in rows]
+    seen = sizes if sequences.attended is None else [sequences.attended[i] for i in rows]
+    ids = np.full((len(rows), max(sizes)), pad_id, np.int32)
     for row, i in enumerate(rows):
-        ids[row, : lengths[row]] = sequences.ids[i]
-    return Batch(ids, lengths, np.array([sequences.second[i] for i in rows], np.int32), pad_id)
+        ids[row, : sizes[row]] = sequences.ids[i]
+    return Batch(ids, np.array(seen, np.int32), np.array([sequences.second[i] for i in rows], np.int32), pad_id)

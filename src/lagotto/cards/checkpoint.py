@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from lagotto.cards.architectures import NATIVE_ARCHITECTURES, EngineName, engine_for
+from lagotto.cards.colbert import ColBert
 from lagotto.cards.encoder_config import read_config
 from lagotto.cards.fingerprint import fingerprint
 from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, read_folder
@@ -40,17 +41,30 @@ class Checkpoint:
     """Prefix of texts that are neither marked as query nor as document; usually empty."""
     quantized: QuantizedFacts | None = None
     """Set where the folder holds int8 weights."""
+    colbert: ColBert | None = None
+    """How a late-interaction model writes texts and projects tokens; None for any other model."""
 
     @property
     def max_length(self) -> int:
         """Most tokens one sequence may have, special tokens included."""
         return min(self.card.max_length, self.config.max_tokens)
 
+    @property
+    def usual_length(self) -> int:
+        """Tokens a text may have unless the caller says otherwise: a ColBERT model's document length."""
+        own = self.colbert.document_length if self.colbert else None
+        return min(own or self.max_length, self.max_length)
+
+    @property
+    def weight_folders(self) -> tuple[Path, ...]:
+        """Every folder that weights are read from, the transformer's first."""
+        further = (*(module.folder for module in self.dense), *(self.colbert.projections if self.colbert else ()))
+        return (self.folder, *(folder for folder in further if folder != self.folder))
+
     def files(self) -> Iterator[Path]:
         """Every file whose content decides what the model answers."""
-        yield from Weights.open(self.folder).files()
-        for module in self.dense:
-            yield from Weights.open(module.folder).files()
+        for folder in self.weight_folders:
+            yield from Weights.open(folder).files()
         yield self.folder / "tokenizer.json"
         if self.config.architecture not in NATIVE_ARCHITECTURES:
             yield self.folder / "config.json"  # which transformers reads, and `config` holds a part of
@@ -69,6 +83,11 @@ class Checkpoint:
             "dense": [(m.folder.name, m.activation, m.in_features, m.out_features, m.bias) for m in self.dense],
             "precision": precision,
         }
+        if card.options:
+            facts["options"] = dict(card.options)
+        if self.colbert is not None:
+            names = ["" if folder == self.folder else folder.name for folder in self.colbert.projections]
+            facts["colbert"] = asdict(self.colbert) | {"projections": names}
         return fingerprint(self.files(), facts, cache)
 
 
@@ -106,6 +125,7 @@ def open_checkpoint(
     understood = card_from_folder(source.name, facts, row, pooling)
     _check_task(understood, task)
     _check_head(understood, config)
+    _check_expansion(facts, config)
     return Checkpoint(
         source.name,
         facts.transformer,
@@ -115,6 +135,7 @@ def open_checkpoint(
         facts.lowercase,
         _default_prompt(facts),
         quantized,
+        facts.colbert,
     )
 
 
@@ -154,12 +175,14 @@ def runs(card: ModelCard) -> bool:
 def runs_on(card: ModelCard) -> EngineName | None:
     """The engine that runs the model; None for one that no engine runs yet.
 
-    An encoder or language model with a dense vector or a classification head runs, unless its authors run it through
-    code of their own, or its texts are put together in a way of their own (``options``).
+    An encoder or language model with a head for vectors, sparse weights or one logit runs, unless its authors run it
+    through code of their own, or its texts are put together in a way of their own (``options``).
     """
-    if card.remote_code or not {"dense", "classification"} & set(card.heads):
+    native = card.architecture in NATIVE_ARCHITECTURES
+    heads = {"dense", "classification"} | ({"sparse", "multi_vector"} if native else set())
+    if card.remote_code or not heads & set(card.heads):
         return None
-    if card.task == "embed" and (card.pooling == "none" or _OWN_WAYS & set(card.options)):
+    if card.task == "embed" and not native and (card.pooling == "none" or _OWN_WAYS & set(card.options)):
         return None
     return engine_for(card.architecture)
 
@@ -191,5 +214,14 @@ def _check_task(card: ModelCard, task: Task) -> None:
 def _check_head(card: ModelCard, config: ModelConfig) -> None:
     if card.task == "rerank" and config.num_labels != 1:
         raise UnsupportedModelError(f"{card.name} has {config.num_labels} labels; a reranker gives one score per pair")
-    if card.pooling == "none" and card.task == "embed":
+    if card.pooling == "none" and card.task == "embed" and "multi_vector" not in card.heads:
         raise UnsupportedModelError(f"{card.name}: an encoder needs a pooling to give one vector")
+
+
+def _check_expansion(facts: FolderFacts, config: ModelConfig) -> None:
+    expanded = facts.colbert.expanded_length if facts.colbert else None
+    if expanded is not None and expanded > config.max_tokens:
+        raise CheckpointError(
+            f"{facts.transformer}: queries are filled up to {expanded} tokens, "
+            f"the encoder has {config.max_tokens} positions"
+        )

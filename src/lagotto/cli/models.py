@@ -147,12 +147,12 @@ def verify(
 
 
 def _known() -> list[dict[str, Any]]:
-    from lagotto.cards.registry import find_card, load_cards
+    from lagotto.cards.registry import load_cards
     from lagotto.cards.starter import STARTERS
 
     found = [_card_facts(card) for card in load_cards().values()]
     for starter in STARTERS.values():
-        card = find_card(starter.card)
+        card = starter.model_card()
         if card is not None:
             found.append(_card_facts(card) | {"name": f"starter:{starter.name}", "note": starter.note})
     return found
@@ -163,7 +163,7 @@ def _facts(name: str) -> dict[str, Any]:
     from lagotto.cards.starter import STARTERS, is_installed
 
     starter = STARTERS.get(name.removeprefix("starter:")) if name.startswith("starter:") else None
-    card = find_card(starter.card if starter else name.partition("@")[0])
+    card = starter.model_card() if starter else find_card(name.partition("@")[0])
     if card is None and not starter and Path(name).expanduser().is_dir():
         return _folder_facts(name)
     if card is None:
@@ -175,7 +175,7 @@ def _facts(name: str) -> dict[str, Any]:
         facts |= {
             "name": f"starter:{starter.name}",
             "source": starter.card,
-            "package": f"{starter.package}=={starter.version}",
+            "package": starter.requirement,
             "installed": is_installed(starter),
             "size_mb": starter.size_mb,
             "note": starter.note,

@@ -24,7 +24,7 @@ Card = Annotated[
     str | None, typer.Option("--card", metavar="NAME", help="The listed model that a folder was made from.")
 ]
 Pooling = Annotated[
-    Literal["cls", "mean", "max", "mean_sqrt_len", "last_token"] | None,
+    Literal["cls", "mean", "max", "mean_sqrt_len", "last_token", "splade_max", "splade_sum"] | None,
     typer.Option("--pooling", help="How to pool, for a folder that does not say."),
 ]
 

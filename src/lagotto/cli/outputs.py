@@ -1,4 +1,4 @@
-"""Write vectors to npy, parquet or jsonl: each finished part to a file of its own, then all parts to one file."""
+"""Write vectors to npy, npz, parquet or jsonl: each finished part to a file of its own, then all parts to one file."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import orjson
 
+from lagotto.cli.npz import join, save
 from lagotto.core.errors import InvalidInputError, MissingDependencyError
 from lagotto.core.values import Embeddings
+from lagotto.models.token_outputs import OutputName
 
 Ids = Sequence[int | str]
 """All of one kind, one for each row."""
@@ -30,6 +32,9 @@ class Shape:
 class Writer(Protocol):
     """One output format. The same parts give the same bytes, whenever and in however many runs they were written."""
 
+    outputs: frozenset[str]
+    """What of `Embeddings` it can hold."""
+
     def write_part(self, path: Path, ids: Ids, part: Embeddings) -> None:
         """Write one part."""
         ...
@@ -41,6 +46,8 @@ class Writer(Protocol):
 
 class NpyWriter:
     """A (rows, dimension) float32 matrix, as `numpy.save` writes it; ids are not kept."""
+
+    outputs = frozenset({"dense"})
 
     def write_part(self, path: Path, ids: Ids, part: Embeddings) -> None:
         """The numbers alone."""
@@ -54,8 +61,34 @@ class NpyWriter:
             _append(file, parts)
 
 
+class NpzWriter:
+    """Named arrays, as `numpy.load` reads them: ids, tokens, truncated, and those of each output."""
+
+    outputs = frozenset(get_args(OutputName))
+
+    def write_part(self, path: Path, ids: Ids, part: Embeddings) -> None:
+        """The arrays of this part, of ragged ones the lengths in place of the offsets."""
+        arrays = {"ids": np.array(ids, None if ids else np.int64), "tokens": part.tokens, "truncated": part.truncated}
+        if part.dense.shape[1]:
+            arrays["dense"] = part.dense
+        if part.sparse is not None:
+            arrays["sparse_indptr"] = np.diff(part.sparse.indptr)
+            arrays["sparse_indices"], arrays["sparse_values"] = part.sparse.indices, part.sparse.values
+            arrays["sparse_vocabulary"] = np.array(part.sparse.vocabulary)
+        if part.multivector is not None:
+            arrays["multivector_offsets"] = np.diff(part.multivector.offsets)
+            arrays["multivector_vectors"] = part.multivector.vectors
+        save(path, arrays)
+
+    def assemble(self, parts: Sequence[Path], result: Path, shape: Shape) -> None:
+        """Each array from all parts; one part's array is in memory at a time."""
+        join(parts, result, running=("sparse_indptr", "multivector_offsets"))
+
+
 class JsonlWriter:
-    """A JSON object a line: id, embedding, tokens, truncated."""
+    """A JSON object a line: id; embedding, sparse and multivector, where there are any; tokens, truncated."""
+
+    outputs = frozenset(get_args(OutputName))
 
     def write_part(self, path: Path, ids: Ids, part: Embeddings) -> None:
         """The lines of this part."""
@@ -64,7 +97,14 @@ class JsonlWriter:
         tokens, truncated = part.tokens.tolist(), part.truncated.tolist()
         with path.open("wb") as file:
             for i, key in enumerate(ids):
-                row = {"id": key, "embedding": dense[i], "tokens": tokens[i], "truncated": truncated[i]}
+                row: dict[str, Any] = {"id": key}
+                if dense.shape[1]:
+                    row["embedding"] = dense[i]
+                if part.sparse is not None:
+                    row["sparse"] = dict(zip(("indices", "values"), part.sparse.row(i), strict=True))
+                if part.multivector is not None:
+                    row["multivector"] = part.multivector.row(i)
+                row |= {"tokens": tokens[i], "truncated": truncated[i]}
                 file.write(orjson.dumps(row, option=options))
 
     def assemble(self, parts: Sequence[Path], result: Path, shape: Shape) -> None:
@@ -75,6 +115,8 @@ class JsonlWriter:
 
 class ParquetWriter:
     """Columns id, embedding (a list of fixed size, float32), tokens, truncated; a row group for each part."""
+
+    outputs = frozenset({"dense"})
 
     def __init__(self) -> None:
         try:
@@ -87,7 +129,7 @@ class ParquetWriter:
     def write_part(self, path: Path, ids: Ids, part: Embeddings) -> None:
         """An Arrow file with the rows of this part."""
         arrow = self._arrow
-        schema = self._schema(part.dense.shape[1], arrow.string() if isinstance(ids[0], str) else arrow.int64())
+        schema = self._schema(part.dense.shape[1], arrow.string() if ids and isinstance(ids[0], str) else arrow.int64())
         numbers = arrow.array(np.ascontiguousarray(part.dense).reshape(-1))
         columns = [
             arrow.array(ids, schema.field("id").type),
@@ -126,7 +168,12 @@ class ParquetWriter:
         )
 
 
-WRITERS: dict[str, type[Writer]] = {".npy": NpyWriter, ".parquet": ParquetWriter, ".jsonl": JsonlWriter}
+WRITERS: dict[str, type[Writer]] = {
+    ".npy": NpyWriter,
+    ".npz": NpzWriter,
+    ".parquet": ParquetWriter,
+    ".jsonl": JsonlWriter,
+}
 
 
 def writer_for(output: Path) -> Writer:
@@ -141,6 +188,24 @@ def writer_for(output: Path) -> Writer:
         raise InvalidInputError(f"{output} is a folder; name a file")
     output.resolve().parent.stat()
     return WRITERS[output.suffix.lower()]()
+
+
+def check_holds(output: Path, writer: Writer, values: Embeddings) -> list[str]:
+    """The names of what there is to write. Raises `InvalidInputError` where the format has no place for it."""
+    there = {
+        "dense": values.dense.shape[1] > 0,
+        "sparse": values.sparse is not None,
+        "multivector": values.multivector is not None,
+    }
+    names = [name for name, present in there.items() if present]
+    if not writer.outputs.issuperset(names):
+        fitting = [ending for ending, kind in WRITERS.items() if kind.outputs.issuperset(names)]
+        held, wanted = " and ".join(sorted(writer.outputs)), " and ".join(names)
+        raise InvalidInputError(
+            f"{output}: this format holds {held} output, and {wanted} is to be written; "
+            f"name a file that ends in {' or '.join(fitting)}"
+        )
+    return names
 
 
 def _append(file: Any, parts: Sequence[Path]) -> None:

@@ -93,8 +93,9 @@ def _claims(facts: FolderFacts, row: ModelCard) -> Iterator[tuple[str, object, o
     yield "task", "rerank" if facts.reranker else "embed", row.task
     yield "max_length", facts.max_length, row.max_length
     if row.task == "embed":
-        width = facts.dense[-1].out_features if facts.dense else hidden_size(facts.config)
-        yield "dimension", width, row.dimension
+        if "dense" in row.heads:
+            width = facts.dense[-1].out_features if facts.dense else hidden_size(facts.config)
+            yield "dimension", width, row.dimension
         yield "pooling", facts.pooling, row.pooling
         yield "normalize", facts.normalize, row.normalize
         yield "query prompt", facts.prompts.get("query") or None, row.query.instruction
@@ -110,7 +111,7 @@ def _tokenizer(checkpoint: Checkpoint) -> str:
 
 def _weights(checkpoint: Checkpoint) -> Check:
     problems, tensors, numbers = [], 0, 0
-    for folder in (checkpoint.folder, *(module.folder for module in checkpoint.dense)):
+    for folder in checkpoint.weight_folders:
         weights = Weights.open(folder)
         for name, values in weights.items():
             tensors, numbers = tensors + 1, numbers + values.size
@@ -136,9 +137,21 @@ def _forward(name: str, options: Options) -> Iterator[Check]:
 
 
 def _values(model: Embedder | Reranker, texts: Sequence[str]) -> NDArray[np.float32]:
-    """(texts, dimension) unit vectors, or (texts, 1) scores in 0..1."""
+    """(texts, dimension) unit vectors, or (texts, 1) scores in 0..1.
+
+    Of a model without dense vectors: its weights as rows over the vocabulary, or the mean of a text's token vectors.
+    """
     if isinstance(model, Embedder):
-        return normalize(model.encode(texts).dense)
+        found = model.encode(texts)
+        if found.sparse is not None:
+            rows = np.zeros((len(texts), found.sparse.vocabulary), np.float32)
+            for row in range(len(texts)):
+                ids, weights = found.sparse.row(row)
+                rows[row, ids] = weights
+            return normalize(rows)
+        if found.multivector is not None:
+            return normalize(np.stack([vectors.mean(axis=0) for vectors in found.multivector]))
+        return normalize(found.dense)
     return sigmoid(model.score([(_QUERY, text) for text in texts]).scores)[:, None]
 
 

@@ -57,9 +57,9 @@ class Engine(Protocol):
     def submit(self, batch: Batch, output: Output = "pooled") -> Future[NDArray[np.float32]]:
         """Queue a batch; the future gives (rows, output) float32: pooled vectors not yet normalised, or logits.
 
-        With ``"states"`` it gives (rows, tokens, hidden), what stands behind a row's length being of no meaning; the
-        tokens' axis may be longer than the batch's. Only embedders have them. Never waits: callers bound what they have
-        in flight. Raises `ClosedError`.
+        With ``"states"`` it gives (rows, tokens, hidden). A token behind a row's length has a state too, for which it
+        looked at the tokens within the length; these do not see it. The tokens' axis may be longer than the batch's.
+        Only embedders have states. Never waits: callers bound what they have in flight. Raises `ClosedError`.
         """
         ...
 

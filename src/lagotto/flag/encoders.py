@@ -15,6 +15,7 @@ from lagotto.flag.m3 import BGEM3FlagModel
 from lagotto.flag.shared import Devices, device_of, instructed, tensor_of
 from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
+from lagotto.models.token_outputs import DENSE
 
 _ENCODERS = "encoder-only-base"
 _M3 = "encoder-only-m3"
@@ -117,6 +118,7 @@ class FlagModel:
             dimensions=self.truncate_dim,
             normalize=self.normalize_embeddings,
             max_length=min(max_length or self.passage_max_length, self.model.max_length),
+            outputs=DENSE,
         ).dense
         vectors = dense[0] if isinstance(sentences, str) else dense
         as_numpy = self.convert_to_numpy if convert_to_numpy is None else convert_to_numpy
@@ -227,7 +229,7 @@ class FlagAutoModel:
         if model_class is None:
             card = _listed(model_name_or_path)
             _check_class_is_here(card)
-            three = "sparse" in card.heads
+            three = {"dense", "sparse"} <= set(card.heads)
             pooling_method = pooling_method or card.pooling
             query_instruction_format = query_instruction_format or _positional(card.query.format)
         elif not three:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.token_values import MultiVectors, SparseVectors
+
+_TOKENS = 1 << 16  # 32 MB of vectors with 128 numbers
 
 M3_WEIGHTS = (0.4, 0.2, 0.4)
 """Dense, sparse, multi-vector: the weights of BGE-M3's own examples."""
@@ -67,23 +69,36 @@ def max_sim_matrix(queries: MultiVectors, documents: MultiVectors) -> NDArray[np
 
     Padding does not exist here: each document is its own tokens, so a term's best match may well be negative.
     FlagEmbedding pads documents with zero vectors, which floors each term at 0 whenever a longer document is near.
+    Documents in float16 or int8 are brought to float32 some `_TOKENS` tokens at a time.
     """
-    sizes, filled = np.diff(queries.offsets), np.flatnonzero(np.diff(documents.offsets))
+    sizes, asked = np.diff(queries.offsets), queries.flat(slice(None))
     scores = np.zeros((len(queries), len(documents)), np.float32)
-    if not len(filled):
-        return scores
-    starts = documents.offsets[:-1][filled]
-    flat = documents.vectors.astype(np.float32, copy=False)
     owners = np.repeat(np.arange(len(queries)), sizes)
-    # Terms of several queries together: a product of few rows would wait for memory to bring the documents each time.
-    terms = max(1, _PRODUCTS // len(flat))
-    for first in range(0, len(owners), terms):
-        part = slice(first, first + terms)
-        best = np.maximum.reduceat(queries.vectors[part].astype(np.float32) @ flat.T, starts, axis=1)
-        begins = np.flatnonzero(np.diff(owners[part], prepend=-1))  # the first term of each query
-        scores[np.ix_(owners[part][begins], filled)] += np.add.reduceat(best, begins, axis=0)
+    for block in _blocks(documents):
+        filled = block.start + np.flatnonzero(np.diff(documents.offsets[block.start : block.stop + 1]))
+        if not len(filled):
+            continue
+        starts = documents.offsets[filled] - documents.offsets[block.start]
+        flat = documents.flat(block)
+        # Terms of several queries together: a product of few rows would wait for memory each time.
+        terms = max(1, _PRODUCTS // len(flat))
+        for first in range(0, len(owners), terms):
+            part = slice(first, first + terms)
+            best = np.maximum.reduceat(asked[part] @ flat.T, starts, axis=1)
+            begins = np.flatnonzero(np.diff(owners[part], prepend=-1))  # the first term of each query
+            scores[np.ix_(owners[part][begins], filled)] += np.add.reduceat(best, begins, axis=0)
     scores /= np.maximum(sizes, 1)[:, None]
     return scores
+
+
+def _blocks(documents: MultiVectors) -> Iterator[slice]:
+    """Neighbouring documents of some `_TOKENS` tokens together; a longer one by itself."""
+    start = 0
+    while start < len(documents):
+        end = int(np.searchsorted(documents.offsets, documents.offsets[start] + _TOKENS, side="right")) - 1
+        end = min(max(end, start + 1), len(documents))
+        yield slice(start, end)
+        start = end
 
 
 def weighted(

@@ -1,8 +1,8 @@
-"""BGE-M3's heads for tokens: a weight for each (sparse, "lexical"), a vector for each (multi-vector, "ColBERT").
+"""Heads for tokens: a weight for each (BGE-M3's sparse, "lexical"), a vector for each (BGE-M3's, ColBERT's).
 
 Source: Chen et al. 2024 (M3-Embedding), and FlagEmbedding's ``finetune/embedder/encoder_only/m3/modeling.py`` and
-``inference/embedder/encoder_only/m3.py``. Each is one linear layer over the encoder's last hidden states, and is
-computed here in float32: a third of a percent of the encoder's work.
+``inference/embedder/encoder_only/m3.py``; Khattab and Zaharia 2020 (ColBERT). Each is one linear layer over the
+encoder's last hidden states, and is computed here in float32: a third of a percent of the encoder's work.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lagotto.cards.weights import read_tensors
+from lagotto.cards.weights import Weights, read_tensors
 from lagotto.core.arrays import normalize
 from lagotto.core.errors import CheckpointError, ModelNotFoundError
 
@@ -37,13 +38,32 @@ class Linear:
         tensors = read_tensors(path)
         if set(tensors) != {"weight", "bias"}:
             raise CheckpointError(f"{path}: holds {', '.join(sorted(tensors)) or 'nothing'}; expected weight and bias")
-        weight = np.ascontiguousarray(tensors["weight"], np.float32)
-        bias = np.ascontiguousarray(tensors["bias"], np.float32)
+        return Linear.fitting(tensors["weight"], tensors["bias"], size_in, path)
+
+    @staticmethod
+    def of_folder(folder: Path, size_in: int) -> Linear:
+        """``linear.weight`` (and ``linear.bias``, if there is one) of a folder's weights. Raises as `read` does."""
+        tensors = Weights.open(folder)
+        if "linear.weight" not in tensors:
+            raise CheckpointError(f"{folder}: weight 'linear.weight', the projection of token vectors, is missing")
+        weight = tensors["linear.weight"]
+        bias = tensors["linear.bias"] if "linear.bias" in tensors else np.zeros(weight.shape[:1], np.float32)
+        return Linear.fitting(weight, bias, size_in, folder)
+
+    @staticmethod
+    def fitting(weight: NDArray[Any], bias: NDArray[Any], size_in: int, path: Path) -> Linear:
+        """A layer of these tensors. Raises `CheckpointError` unless it takes ``size_in`` numbers."""
+        weight = np.ascontiguousarray(weight, np.float32)
+        bias = np.ascontiguousarray(bias, np.float32)
         if weight.ndim != 2 or weight.shape[1] != size_in or bias.shape != weight.shape[:1]:
             raise CheckpointError(
                 f"{path}: weight has shape {weight.shape} and bias {bias.shape}; the encoder gives {size_in} numbers"
             )
         return Linear(weight, bias)
+
+    def then(self, other: Linear) -> Linear:
+        """Both layers as one: first this, then the other."""
+        return Linear(other.weight @ self.weight, other(self.bias))
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """(..., in) -> (..., out)."""
@@ -71,18 +91,22 @@ class SparseHead:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MultiVectorHead:
-    """A unit vector for every token but the first (CLS)."""
+    """A unit vector for every token that is kept."""
 
     linear: Linear
+    first: int
+    """Position of the first token that gets a vector: 1 for BGE-M3, which gives CLS none, 0 for ColBERT."""
+    dropped: frozenset[int] = frozenset()
+    """Ids of tokens that get no vector."""
 
     @property
     def dimension(self) -> int:
         """Length of the vectors."""
         return len(self.linear.bias)
 
-    def __call__(self, states: States) -> NDArray[np.float32]:
-        """(tokens - 1, dimension) unit vectors of a text."""
-        return normalize(self.linear(states[1:]))
+    def __call__(self, states: States, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(kept tokens, dimension) unit vectors of tokens from position ``first`` on."""
+        return normalize(self.linear(states[~np.isin(ids, list(self.dropped))]))
 
 
 def find_head(folder: Path, names: Sequence[str]) -> Path | None:

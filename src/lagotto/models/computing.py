@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,21 +16,24 @@ from lagotto.core.token_values import MultiVectors, SparseVectors
 from lagotto.core.values import Embeddings
 from lagotto.models.combining import combine_dense, combine_multivector, combine_sparse
 from lagotto.models.loading import Loaded
-from lagotto.models.pipeline import Pooled, run
-from lagotto.models.token_outputs import DENSE, HeadReader, TokenOutputs, check_outputs
+from lagotto.models.pipeline import run
+from lagotto.models.rendering import Rendering, Role
+from lagotto.models.token_outputs import HeadReader, chosen_outputs
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What a call asks of each text."""
 
-    limit: int
-    """Tokens a text may have."""
+    limit: int | None
+    """Tokens a text may have; None: as many as is usual for its side."""
     long: LongTexts
     """What happens to longer ones."""
     dimensions: int | None = None
     normalize: bool | None = None
-    outputs: Collection[str] = DENSE
+    outputs: Collection[str] | None = None
+    """None: what the model gives, the dense vector of one that has one."""
+    role: Role = "text"
 
 
 Compute = Callable[[Iterable[Sequences], Callable[[int], None] | None], Iterator[Embeddings]]
@@ -44,35 +47,27 @@ class Computing:
         self._loaded = loaded
         self._heads = HeadReader(loaded)
 
+    def encode(self, texts: Sequence[str], render: Rendering, wanted: Wanted, start: int) -> Sequences:
+        """Token ids of texts, the first of which has the number ``start``."""
+        side = self._heads.sides[wanted.role]
+        limit = side.max_length if wanted.limit is None else wanted.limit
+        return side.encode(texts, render, limit, wanted.long, start)
+
     def start(self, wanted: Wanted) -> Compute:
         """The function that turns sequences into values; all that can be wrong with what is wanted is wrong here."""
-        loaded, info = self._loaded, self._loaded.engine.info
-        outputs = check_outputs(wanted.outputs)
+        loaded, checkpoint = self._loaded, self._loaded.checkpoint
+        outputs = chosen_outputs(wanted.outputs, checkpoint)
         if wanted.dimensions is not None:
             if "dense" not in outputs:
                 raise InvalidInputError("dimensions cuts dense vectors, and outputs does not ask for them")
-            check_dimensions(wanted.dimensions, info.output)
-        unit = loaded.checkpoint.card.normalize if wanted.normalize is None else wanted.normalize
+            check_dimensions(wanted.dimensions, loaded.engine.info.output)
+        unit = checkpoint.card.normalize if wanted.normalize is None else wanted.normalize
+        self._check_long(wanted)
         how = wanted.long.combine if isinstance(wanted.long, Windows) else "mean"
-        if isinstance(wanted.long, MultiCls):
-            self._check_cls()
-        elif outputs == {"dense"}:
+        many_cls = isinstance(wanted.long, MultiCls)
+        collect = self._heads.collector(outputs, wanted.role, many_cls=many_cls)
 
-            def dense(encoded: Iterable[Sequences], done: Callable[[int], None] | None) -> Iterator[Embeddings]:
-                def collect(sequences: Sequences) -> Pooled:
-                    return Pooled(len(sequences), info.output)
-
-                for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, collect, done):
-                    vectors = _cut(part.outputs, wanted.dimensions, unit)
-                    yield _embeddings(part.sequences, combine_dense(vectors, part.sequences, how, unit))
-
-            return dense
-        heads = self._heads.read(outputs)
-
-        def tokens(encoded: Iterable[Sequences], done: Callable[[int], None] | None) -> Iterator[Embeddings]:
-            def collect(sequences: Sequences) -> TokenOutputs:
-                return TokenOutputs(sequences, heads)
-
+        def compute(encoded: Iterable[Sequences], done: Callable[[int], None] | None) -> Iterator[Embeddings]:
             for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, collect, done):
                 found = part.outputs
                 vectors = None
@@ -80,26 +75,32 @@ class Computing:
                     vectors = combine_dense(_cut(found.dense, wanted.dimensions, unit), part.sequences, how, unit)
                 yield _embeddings(part.sequences, vectors, found.sparse, found.multivector)
 
-        return tokens
+        return compute
 
     def nothing(self, wanted: Wanted) -> Embeddings:
         """The value of no texts."""
-        outputs = check_outputs(wanted.outputs)
+        outputs = chosen_outputs(wanted.outputs, self._loaded.checkpoint)
         none = Sequences([], [], [], [], 0)
         width = (wanted.dimensions or self._loaded.engine.info.output) if "dense" in outputs else 0
-        dense = np.zeros((0, width), np.float32)
-        if outputs == {"dense"}:
-            return _embeddings(none, dense)
-        found = TokenOutputs(none, self._heads.read(outputs)).value()
-        return _embeddings(none, dense, found.sparse, found.multivector)
+        found = self._heads.collector(outputs, wanted.role)(none).value()
+        return _embeddings(none, np.zeros((0, width), np.float32), found.sparse, found.multivector)
 
-    def _check_cls(self) -> None:
+    def _check_long(self, wanted: Wanted) -> None:
+        """Raise `UnsupportedModelError` where the model can't read longer texts so."""
         checkpoint = self._loaded.checkpoint
-        if checkpoint.card.pooling != "cls":
+        name, pooling = checkpoint.name, checkpoint.card.pooling
+        if isinstance(wanted.long, MultiCls) and pooling != "cls":
             raise UnsupportedModelError(
-                f"MultiCls is for models that pool the CLS token; {checkpoint.name} has {checkpoint.card.pooling} "
-                "pooling. Give truncation=Windows() to read longer texts"
+                f"MultiCls is for models that pool the CLS token; {name} has {pooling} pooling. "
+                "Give truncation=Windows() to read longer texts"
             )
+        if not isinstance(wanted.long, Windows):
+            return
+        cure = "give truncation='right', 'left' or 'error'"
+        if pooling == "splade_sum":
+            raise UnsupportedModelError(f"{name} sums weights over tokens, of which windows share some; {cure}")
+        if self._heads.sides[wanted.role].filler is not None:
+            raise UnsupportedModelError(f"{name} fills queries up to a length of their own, without windows; {cure}")
 
 
 def _cut(vectors: NDArray[np.float32], dimensions: int | None, unit: bool) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ from lagotto.models.pipeline import chunks
 from lagotto.models.progress import Progress, progress_of
 from lagotto.models.rendering import Rendering, Role, rendering
 from lagotto.models.spans import compute_spans
-from lagotto.models.token_outputs import DENSE, OutputName
+from lagotto.models.token_outputs import DENSE, OutputName, outputs_of, require_dense, shape_of, token_scores
 
 
 class Embedder:
@@ -100,8 +100,14 @@ class Embedder:
         return self._loaded.checkpoint.card
 
     @property
+    def outputs(self) -> tuple[OutputName, ...]:
+        """What `encode` can give: ``"dense"``, ``"sparse"``, ``"multivector"``."""
+        return outputs_of(self._loaded.checkpoint)
+
+    @property
     def dimension(self) -> int:
-        """Length of the vectors."""
+        """Length of the dense vectors. Raises `InvalidInputError` for a model without them (SPLADE, ColBERT)."""
+        require_dense(self.outputs, self.name)
         return self.engine.output
 
     @property
@@ -134,7 +140,7 @@ class Embedder:
         normalize: bool | None = None,
         max_length: int | None = None,
         truncation: LongTexts | None = None,
-        outputs: Collection[OutputName] = DENSE,
+        outputs: Collection[OutputName] | None = None,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of texts as they are: no prompt is added unless asked for (or the checkpoint names a default one).
@@ -143,13 +149,14 @@ class Embedder:
         - ``prompt``: put before every text as it stands. ``instruction``: put in by the card's query template.
         - ``dimensions``: keep the first so many numbers (Matryoshka), then normalise.
         - ``normalize``: L2-normalise; the model's own habit by default. ``progress``: True shows a bar.
-        - ``outputs``: any of ``"dense"``, ``"sparse"``, ``"multivector"``, all from one pass (BGE-M3 and its like).
-          When token outputs are first asked for, the graph is compiled anew, which takes some seconds once.
+        - ``outputs``: some of `Embedder.outputs`, all from one pass; by default the dense vector, or what a model gives
+          that has none (SPLADE ``"sparse"``, ColBERT ``"multivector"``). When states of tokens are first asked for, the
+          graph is compiled anew, which takes some seconds once.
 
         Raises `InvalidInputError` (with the number of the bad text), `TextTooLongError`, `ClosedError`.
         """
         render = self._renderer("text", prompt, instruction)
-        wanted = self._wanted(dimensions, normalize, outputs, max_length, truncation)
+        wanted = self._wanted("text", dimensions, normalize, outputs, max_length, truncation)
         return self._collect(texts, render, wanted, progress)
 
     def encode_queries(
@@ -162,12 +169,12 @@ class Embedder:
         normalize: bool | None = None,
         max_length: int | None = None,
         truncation: LongTexts | None = None,
-        outputs: Collection[OutputName] = DENSE,
+        outputs: Collection[OutputName] | None = None,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of search queries, written as the model's card says: its instruction, or yours, in its template."""
         render = self._renderer("query", prompt, instruction)
-        wanted = self._wanted(dimensions, normalize, outputs, max_length, truncation)
+        wanted = self._wanted("query", dimensions, normalize, outputs, max_length, truncation)
         return self._collect(queries, render, wanted, progress)
 
     def encode_documents(
@@ -180,12 +187,12 @@ class Embedder:
         normalize: bool | None = None,
         max_length: int | None = None,
         truncation: LongTexts | None = None,
-        outputs: Collection[OutputName] = DENSE,
+        outputs: Collection[OutputName] | None = None,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of documents (passages), written as the model's card says."""
         render = self._renderer("document", prompt, instruction)
-        wanted = self._wanted(dimensions, normalize, outputs, max_length, truncation)
+        wanted = self._wanted("document", dimensions, normalize, outputs, max_length, truncation)
         return self._collect(documents, render, wanted, progress)
 
     def encode_ids(
@@ -198,13 +205,15 @@ class Embedder:
         truncation: LongTexts | None = None,
     ) -> Embeddings:
         """Vectors of token ids of this model's own tokenizer; special tokens are added unless they are there."""
-        wanted = self._wanted(dimensions, normalize, DENSE, max_length, truncation)
-        compute, tokenizer = self._computing.start(wanted), self._loaded.tokenizer
+        wanted = self._wanted("text", dimensions, normalize, None, max_length, truncation)
+        compute, loaded = self._computing.start(wanted), self._loaded
         encoded = (
-            tokenizer.encode_ids(chunk, wanted.limit, wanted.long, start=start)
+            loaded.tokenizer.encode_ids(chunk, loaded.limit(max_length), wanted.long, start=start)
             for start, chunk in chunks(checked_ids(inputs), len)
         )
-        return Embeddings.concatenate(list(compute(encoded, None)) or [self._computing.nothing(wanted)], self.dimension)
+        return Embeddings.concatenate(
+            list(compute(encoded, None)) or [self._computing.nothing(wanted)], self.engine.output
+        )
 
     def stream(
         self,
@@ -217,7 +226,7 @@ class Embedder:
         normalize: bool | None = None,
         max_length: int | None = None,
         truncation: LongTexts | None = None,
-        outputs: Collection[OutputName] = DENSE,
+        outputs: Collection[OutputName] | None = None,
         progress: Progress = False,
     ) -> Iterator[Embeddings]:
         """As `encode` (or `encode_queries`, `encode_documents`, by ``role``), part by part, for any length of corpus.
@@ -225,7 +234,7 @@ class Embedder:
         The iterable is read only as far as needed, whatever its length. Stopping early costs nothing.
         """
         render = self._renderer(role, prompt, instruction)
-        wanted = self._wanted(dimensions, normalize, outputs, max_length, truncation)
+        wanted = self._wanted(role, dimensions, normalize, outputs, max_length, truncation)
         return self._stream(texts, render, wanted, progress)
 
     def encode_spans(
@@ -257,7 +266,8 @@ class Embedder:
         `TextTooLongError` for one that was cut off, `UnsupportedModelError` for a model with Dense modules.
         """
         render = self._renderer(role, prompt, instruction)
-        wanted = self._wanted(dimensions, normalize, DENSE, max_length, truncation)
+        require_dense(self.outputs, self.name)
+        wanted = self._wanted(role, dimensions, normalize, DENSE, max_length, truncation)
         with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
             parts = list(compute_spans(self._loaded, checked_spans(texts, spans), render, wanted, done))
         return SpanEmbeddings.concatenate(parts, dimensions or self.dimension)
@@ -273,7 +283,12 @@ class Embedder:
     def similarity(
         self, queries: Embeddings | NDArray[np.float32], documents: Embeddings | NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """(queries, documents) similarities: the cosine, or the inner product for a model that does not normalise."""
+        """(queries, documents) similarities: the cosine, or the inner product for a model that does not normalise.
+
+        A model without dense vectors compares what it gave: `lexical_matching` of weights, `max_sim_matrix` of vectors.
+        """
+        if "dense" not in self.outputs:
+            return token_scores(queries, documents)
         a, b = (np.atleast_2d(np.asarray(x, np.float32)) for x in (queries, documents))
         if a.shape[1] != b.shape[1]:
             raise InvalidInputError(f"vectors of {a.shape[1]} and {b.shape[1]} dimensions can't be compared")
@@ -295,8 +310,7 @@ class Embedder:
         self.close()
 
     def __repr__(self) -> str:
-        shape = f"{self.card.pooling} pooling, {self.dimension} dimensions"
-        return f"Embedder({self.name!r}: {shape}, {self._loaded.describe()})"
+        return f"Embedder({self.name!r}: {shape_of(self._loaded)}, {self._loaded.describe()})"
 
     def _renderer(self, role: Role, prompt: str | None, instruction: str | None) -> Rendering:
         checkpoint = self._loaded.checkpoint
@@ -304,30 +318,31 @@ class Embedder:
 
     def _wanted(
         self,
+        role: Role,
         dimensions: int | None,
         normalize: bool | None,
-        outputs: Collection[OutputName],
+        outputs: Collection[OutputName] | None,
         max_length: int | None,
         truncation: LongTexts | None,
     ) -> Wanted:
         """What a call asks, where its lengths are left to the model."""
         long = self._truncation if truncation is None else truncation
         check_long_texts(long)
-        return Wanted(self._loaded.limit(max_length), long, dimensions, normalize, outputs)
+        limit = None if max_length is None else self._loaded.limit(max_length)
+        return Wanted(limit, long, dimensions, normalize, outputs, role)
 
     def _collect(self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress) -> Embeddings:
         parts = list(self._stream(texts, render, wanted, progress))
-        return Embeddings.concatenate(parts or [self._computing.nothing(wanted)], self.dimension)
+        return Embeddings.concatenate(parts or [self._computing.nothing(wanted)], self.engine.output)
 
     def _stream(
         self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress
     ) -> Iterator[Embeddings]:
-        tokenizer, limit, long = self._loaded.tokenizer, wanted.limit, wanted.long
-        compute, around = self._computing.start(wanted), (render.before, render.after)
+        compute = self._computing.start(wanted)
 
         def encoded() -> Iterator[Sequences]:
             for start, chunk in chunks(checked_texts(texts), len):
-                yield tokenizer.encode([render(text) for text in chunk], limit, long, around=around, start=start)
+                yield self._computing.encode(chunk, render, wanted, start)
 
         def parts() -> Iterator[Embeddings]:
             with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:

@@ -13,7 +13,7 @@ from lagotto.batch.long_texts import Truncation
 from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.architectures import NATIVE_ARCHITECTURES, EngineName
 from lagotto.cards.checkpoint import Checkpoint, check_listed, check_pooling, open_checkpoint
-from lagotto.cards.folder import read_json
+from lagotto.cards.json_files import read_json
 from lagotto.cards.schema import Pooling, Task
 from lagotto.cards.sources import Places, locate
 from lagotto.core.errors import CheckpointError, InvalidInputError, MissingDependencyError, UnsupportedModelError
@@ -101,7 +101,7 @@ def load(name: str | Path, task: Task, options: Options) -> Loaded:
     places = options.places()
     source = locate(name, places, options.revision)
     checkpoint = open_checkpoint(source, task, card=options.card, pooling=options.pooling)
-    limit = checkpoint.max_length if options.max_length is None else _check_length(options.max_length, checkpoint)
+    limit = checkpoint.usual_length if options.max_length is None else _check_length(options.max_length, checkpoint)
     tokenizer = tokenizer_of(checkpoint)
     _check_end(checkpoint, tokenizer)
     engine, fingerprint = _open_engine(checkpoint, options, devices, threads, places.cache)
@@ -129,6 +129,11 @@ def _open_engine(
     if checkpoint.quantized is not None or options.precision == "int8":
         raise UnsupportedModelError(
             f"{checkpoint.name}: int8 weights are run on the CPU by engine 'openvino' alone, for BERT and XLM-RoBERTa"
+        )
+    if "dense" not in checkpoint.card.heads and checkpoint.card.task == "embed":
+        raise UnsupportedModelError(
+            f"{checkpoint.name}: SPLADE and ColBERT models are run on the CPU by engine 'openvino' alone, shaped as "
+            "BERT and XLM-RoBERTa"
         )
     # The choice of a GPU is left to torch only where torch was asked for: nobody is moved off the CPU unawares.
     wanted = devices if options.engine == "torch" or devices != ("auto",) else ("cpu",)

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lagotto.batch.planner import plan
+from lagotto.batch.planner import MAX_ROWS, plan
 from lagotto.batch.sequences import Sequences, pad
 from lagotto.engines.base import Engine, Output
 
@@ -23,6 +23,8 @@ V_co = TypeVar("V_co", covariant=True)
 CHUNK = 2048
 """Inputs tokenised and length-sorted together: enough that batches hardly need padding, few enough to stay small."""
 CHUNK_CHARACTERS = 4_000_000
+_NUMBERS = 4_000_000
+"""Pooled numbers of a full batch: 16 MB. Only rows over a vocabulary are long enough for it to matter."""
 _QUEUED = 5  # full batches of one call that are queued or computed, for each thread: enough to never idle
 
 
@@ -122,7 +124,7 @@ class _Pending(Generic[V]):
         self._collector = collector
         self._done = done
         self._parts: deque[tuple[list[int], int, Future[NDArray[np.float32]]]] = deque()
-        self._in_flight = 0  # padded tokens
+        self._in_flight = 0  # padded tokens, or what long rows are worth in them
         self._left = Counter(sequences.owner)  # windows of each input that are not finished
 
     def submit(self, pad_id: int) -> None:
@@ -132,12 +134,15 @@ class _Pending(Generic[V]):
         info = self._engine.info
         budget = min(info.token_budget, -(-sum(lengths) // info.parallel))
         limit = _QUEUED * info.token_budget * info.parallel
-        for rows in plan(lengths, max(1, budget)):
+        width = info.output if self._collector.output == "pooled" else 1
+        for rows in plan(lengths, max(1, budget), max_rows=max(1, min(MAX_ROWS, _NUMBERS // width))):
             batch = pad(self._sequences, rows, pad_id)
-            while self._parts and self._in_flight + batch.ids.size > limit:
+            # A batch of few tokens and long rows counts by its rows, since its result waits here until it is collected.
+            size = max(batch.ids.size, info.token_budget * len(rows) * width // _NUMBERS)
+            while self._parts and self._in_flight + size > limit:
                 self._collect()
-            self._in_flight += batch.ids.size
-            self._parts.append((rows, batch.ids.size, self._engine.submit(batch, self._collector.output)))
+            self._in_flight += size
+            self._parts.append((rows, size, self._engine.submit(batch, self._collector.output)))
             while self._parts and self._parts[0][2].done():
                 self._collect()
 
@@ -157,10 +162,10 @@ class _Pending(Generic[V]):
             future.cancel()
 
     def _collect(self) -> None:
-        rows, tokens, future = self._parts[0]
+        rows, size, future = self._parts[0]
         self._collector.add(rows, future.result())
         self._parts.popleft()
-        self._in_flight -= tokens
+        self._in_flight -= size
         if self._done is not None:
             owners = [self._sequences.owner[row] for row in rows]
             self._left.subtract(owners)

@@ -95,7 +95,7 @@ def compute_spans(
         around = (render.before, render.after)
         for start, chunk in chunks(inputs, lambda item: len(item[0])):
             sequences, ranges = loaded.tokenizer.encode_with_ranges(
-                [render(text) for text, _ in chunk], wanted.limit, wanted.long, around=around, start=start
+                [render(text) for text, _ in chunk], loaded.limit(wanted.limit), wanted.long, around=around, start=start
             )
             pairs = enumerate(zip(chunk, ranges, strict=True), start)
             found.append([_places(text, spans, of, number) for number, ((text, spans), of) in pairs])

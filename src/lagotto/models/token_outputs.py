@@ -1,9 +1,8 @@
-"""What an embedder gives beside one vector a text: which outputs exist, and how they come from hidden states."""
+"""What an embedder gives of each text: which outputs exist, and how they come from an engine's values."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,60 +12,127 @@ from lagotto.batch.sequences import Sequences
 from lagotto.batch.special_tokens import special_ids
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.hubs import MULTI_VECTOR_FILES, SPARSE_FILES
-from lagotto.cards.schema import Pooling
+from lagotto.cards.splade import is_splade
 from lagotto.core.errors import InvalidInputError, UnsupportedModelError
-from lagotto.core.token_values import MultiVectors, SparseVectors
-from lagotto.engines.base import Output
-from lagotto.heads.pooling import pool
-from lagotto.heads.tokens import Linear, MultiVectorHead, SparseHead, require_head
+from lagotto.core.values import Embeddings
+from lagotto.heads.similarity import lexical_matching, max_sim_matrix
+from lagotto.heads.tokens import Linear, MultiVectorHead, SparseHead, find_head, require_head
+from lagotto.models.collectors import DenseOutputs, TokenHeads, TokenOutputs, TokenValues, VocabularyOutputs
 from lagotto.models.loading import Loaded
+from lagotto.models.pipeline import Collector
+from lagotto.models.rendering import Role
+from lagotto.models.sides import Side, sides
 
 OutputName = Literal["dense", "sparse", "multivector"]
 """What can be asked of an embedder; see `Embeddings`."""
 DENSE: tuple[OutputName, ...] = ("dense",)
+"""For callers that need dense vectors: a model without them refuses."""
 
 
-def check_outputs(outputs: Collection[str]) -> frozenset[str]:
-    """Raise `InvalidInputError` unless at least one known output is asked for."""
+def outputs_of(checkpoint: Checkpoint) -> tuple[OutputName, ...]:
+    """What a model can give. BGE-M3 and its like give what they have files for beside their dense vector."""
+    if checkpoint.colbert is not None:
+        return ("multivector",)
+    if is_splade(checkpoint.card.pooling):
+        return ("sparse",)
+    heads: tuple[tuple[OutputName, Sequence[str]], ...] = (
+        ("sparse", SPARSE_FILES),
+        ("multivector", MULTI_VECTOR_FILES),
+    )
+    found = [name for name, files in heads if not checkpoint.dense and find_head(checkpoint.folder, files)]
+    return ("dense", *found)
+
+
+def chosen_outputs(asked: Collection[str] | None, checkpoint: Checkpoint) -> frozenset[str]:
+    """What a call wants: what the model gives where it does not say, which is the dense vector of one that has one.
+
+    Raises `InvalidInputError` for an unknown output, none, or one that such a model never has. A head that only its
+    file is missing for is named when it is read.
+    """
+    own = outputs_of(checkpoint)
+    if asked is None:
+        return frozenset(DENSE if "dense" in own else own)
     allowed = get_args(OutputName)
-    if isinstance(outputs, str):
-        raise InvalidInputError(f"outputs is {outputs!r}; give a collection, as outputs={{{outputs!r}}}")
-    unknown = sorted(str(name) for name in outputs if name not in allowed)
-    if unknown or not outputs:
+    if isinstance(asked, str):
+        raise InvalidInputError(f"outputs is {asked!r}; give a collection, as outputs={{{asked!r}}}")
+    unknown = sorted(str(name) for name in asked if name not in allowed)
+    if unknown or not asked:
         raise InvalidInputError(f"outputs are {unknown or 'none'}; allowed are {', '.join(allowed)}, at least one")
-    return frozenset(outputs)
+    absent = sorted(set(asked) - set(own))
+    if absent and "dense" not in own:
+        raise InvalidInputError(
+            f"{checkpoint.name} gives {' and '.join(own)} output, not {' and '.join(absent)}", param="outputs"
+        )
+    return frozenset(asked)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenHeads:
-    """The heads of one model that were asked for."""
+def require_dense(outputs: Collection[str], name: str) -> None:
+    """Raise `InvalidInputError` for a model that gives no dense vector."""
+    if "dense" not in outputs:
+        raise InvalidInputError(
+            f"{name} gives no dense vectors, only {' and '.join(outputs)} output; ask Embedder.encode for that, or "
+            "take a model with dense vectors",
+            param="model",
+        )
 
-    pooling: Pooling | None
-    """How the dense vector is pooled; None where it is not wanted."""
-    sparse: SparseHead | None
-    multivector: MultiVectorHead | None
-    vocabulary: int
-    hidden: int
+
+def shape_of(loaded: Loaded) -> str:
+    """What a model gives, for a repr."""
+    card, width = loaded.checkpoint.card, loaded.engine.info.output
+    if loaded.checkpoint.colbert is not None:
+        return "a vector a token"
+    if is_splade(card.pooling):
+        return f"{card.pooling} pooling, weights of {width} vocabulary entries"
+    return f"{card.pooling} pooling, {width} dimensions"
+
+
+def token_scores(queries: object, documents: object) -> NDArray[np.float32]:
+    """(queries, documents) scores of values without dense vectors: by their weights, else by their token vectors.
+
+    Raises `InvalidInputError` for values that have not the same output.
+    """
+    if isinstance(queries, Embeddings) and isinstance(documents, Embeddings):
+        if queries.sparse is not None and documents.sparse is not None:
+            return lexical_matching(queries.sparse, documents.sparse)
+        if queries.multivector is not None and documents.multivector is not None:
+            return max_sim_matrix(queries.multivector, documents.multivector)
+    raise InvalidInputError("a model without dense vectors compares what its own encode methods give; give both sides")
 
 
 class HeadReader:
-    """The heads of one model; their files are read when they are first asked for, and once."""
+    """The sides and heads of one model; heads' files are read when they are first asked for, and once."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
-        self._known: dict[frozenset[str], TokenHeads] = {}
+        self._known: dict[tuple[frozenset[str], frozenset[int]], TokenHeads] = {}
+        self.sides: Mapping[Role, Side] = sides(loaded)
+        """How texts become token ids, by what they are."""
 
-    def read(self, outputs: frozenset[str]) -> TokenHeads:
-        """The heads of these outputs.
+    def collector(
+        self, outputs: frozenset[str], role: Role, *, many_cls: bool = False
+    ) -> Callable[[Sequences], Collector[TokenValues]]:
+        """What makes the collector of a chunk, for these outputs of texts of one kind.
 
-        Raises `ModelNotFoundError` that names a missing one, `CheckpointError` for one that does not fit.
+        With ``many_cls`` the dense vector is the mean of several CLS tokens' states.
+
+        Raises `ModelNotFoundError` that names a missing head, `CheckpointError` for one that does not fit.
         """
-        if outputs not in self._known:
-            self._known[outputs] = _open_heads(self._loaded, outputs)
-        return self._known[outputs]
+        loaded = self._loaded
+        if outputs == {"dense"} and not many_cls:
+            return lambda sequences: DenseOutputs(len(sequences), loaded.engine.info.output)
+        card = loaded.checkpoint.card
+        if is_splade(card.pooling):
+            most = card.options.get("max_active_dims")
+            return lambda sequences: VocabularyOutputs(len(sequences), loaded.engine.info.output, most)
+        dropped = self.sides[role].dropped
+        key = (outputs, dropped)
+        if key not in self._known:
+            self._known[key] = _open_heads(loaded, outputs, dropped)
+        heads = self._known[key]
+        return lambda sequences: TokenOutputs(sequences, heads)
 
 
-def _open_heads(loaded: Loaded, outputs: frozenset[str]) -> TokenHeads:
+def _open_heads(loaded: Loaded, outputs: frozenset[str], dropped: frozenset[int]) -> TokenHeads:
     checkpoint = loaded.checkpoint
     config = checkpoint.config
     if checkpoint.dense:
@@ -79,7 +145,10 @@ def _open_heads(loaded: Loaded, outputs: frozenset[str]) -> TokenHeads:
         linear = _linear(checkpoint, SPARSE_FILES, "sparse")
         sparse = SparseHead(linear, special_ids(checkpoint.folder, loaded.tokenizer))
     if "multivector" in outputs:
-        multi = MultiVectorHead(_linear(checkpoint, MULTI_VECTOR_FILES, "multi-vector"))
+        if checkpoint.colbert is None:
+            multi = MultiVectorHead(_linear(checkpoint, MULTI_VECTOR_FILES, "multi-vector"), first=1)
+        else:
+            multi = MultiVectorHead(_projection(checkpoint), first=0, dropped=dropped)
     pooling = checkpoint.card.pooling if "dense" in outputs else None
     return TokenHeads(pooling, sparse, multi, config.vocab_size, config.hidden_size)
 
@@ -88,47 +157,11 @@ def _linear(checkpoint: Checkpoint, names: Sequence[str], what: str) -> Linear:
     return Linear.read(require_head(checkpoint.folder, names, what), checkpoint.config.hidden_size)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenValues:
-    """What `TokenOutputs` gives for a chunk; None for what was not wanted."""
-
-    dense: NDArray[np.float32] | None
-    """(sequences, hidden), not yet normalised."""
-    sparse: SparseVectors | None
-    multivector: MultiVectors | None
-
-
-class TokenOutputs:
-    """A `Collector` that turns each batch's hidden states into what is wanted, and lets them go."""
-
-    output: Output = "states"
-
-    def __init__(self, sequences: Sequences, heads: TokenHeads) -> None:
-        self._sequences, self._heads = sequences, heads
-        self._dense = np.empty((len(sequences), heads.hidden), np.float32) if heads.pooling else None
-        empty = np.zeros(0, np.int32), np.zeros(0, np.float32)
-        self._sparse = [empty] * len(sequences)
-        self._multi = [np.zeros((0, 0), np.float32)] * len(sequences)
-
-    def add(self, rows: Sequence[int], values: NDArray[np.float32]) -> None:
-        """States of these sequences, padded behind their lengths."""
-        heads = self._heads
-        for row, padded in zip(rows, values, strict=True):
-            ids = self._sequences.ids[row]
-            states = padded[: len(ids)]
-            if self._dense is not None and heads.pooling is not None:
-                cls = None if self._sequences.cls is None else self._sequences.cls[row]
-                self._dense[row] = pool(states, heads.pooling) if cls is None else states[cls].mean(axis=0)
-            if heads.sparse is not None:
-                self._sparse[row] = heads.sparse(states, ids)
-            if heads.multivector is not None:
-                self._multi[row] = heads.multivector(states[self._sequences.speaking(row)])
-
-    def value(self) -> TokenValues:
-        """Everything, in the order of the sequences."""
-        heads = self._heads
-        return TokenValues(
-            self._dense,
-            None if heads.sparse is None else SparseVectors.from_rows(self._sparse, heads.vocabulary),
-            None if heads.multivector is None else MultiVectors.from_rows(self._multi, heads.multivector.dimension),
-        )
+def _projection(checkpoint: Checkpoint) -> Linear:
+    """A ColBERT model's projection; layers one after another, nothing between them, are one layer."""
+    assert checkpoint.colbert is not None
+    first, *rest = checkpoint.colbert.projections
+    linear = Linear.of_folder(first, checkpoint.config.hidden_size)
+    for folder in rest:
+        linear = linear.then(Linear.of_folder(folder, len(linear.bias)))
+    return linear

@@ -16,11 +16,12 @@ import numpy as np
 from lagotto import __version__
 from lagotto.batch.sequences import Sequences
 from lagotto.batch.tokenizer import Tokenizer
-from lagotto.cards.checkpoint import open_checkpoint
+from lagotto.cards.architectures import NATIVE_ARCHITECTURES
+from lagotto.cards.checkpoint import Checkpoint, open_checkpoint
 from lagotto.cards.quantized import FORMAT, QUANTIZATION_FILE
 from lagotto.cards.schema import ModelCard, Task
 from lagotto.cards.sources import locate
-from lagotto.core.errors import InvalidInputError
+from lagotto.core.errors import InvalidInputError, UnsupportedModelError
 from lagotto.core.hardware import available_cpus, cpu_name
 from lagotto.evaluation.datasets.open import Data, open_data
 from lagotto.evaluation.datasets.retrieval import RetrievalData
@@ -117,8 +118,7 @@ def quantize(
     calibration = _Calibration(task, Path(calibrate).expanduser(), samples)
     source = locate(model, chosen.places(), chosen.revision)
     checkpoint = open_checkpoint(source, task, card=chosen.card, pooling=chosen.pooling)
-    if checkpoint.quantized is not None:
-        raise InvalidInputError(f"{checkpoint.name} holds int8 weights already; name the model it was made from")
+    _check_model(checkpoint)
     tokenizer = tokenizer_of(checkpoint)
     sequences = calibration.sequences(tokenizer, checkpoint.card, min(checkpoint.max_length, MAX_TOKENS))
     inner = checkpoint.folder.relative_to(source.folder)
@@ -202,6 +202,20 @@ def _check(samples: int, max_noise: float) -> None:
         raise InvalidInputError(f"samples is {samples!r}; give a number of at least {LEAST}")
     if not 0 <= max_noise <= 1:
         raise InvalidInputError(f"max_noise is {max_noise!r}; allowed are 0 (nothing is int8) to 1")
+
+
+def _check_model(checkpoint: Checkpoint) -> None:
+    """Raise `InvalidInputError` for int8 weights, `UnsupportedModelError` for what int8 is not made of."""
+    name = checkpoint.name
+    if checkpoint.quantized is not None:
+        raise InvalidInputError(f"{name} holds int8 weights already; name the model it was made from")
+    if checkpoint.config.architecture not in NATIVE_ARCHITECTURES:
+        raise UnsupportedModelError(
+            f"{name}: int8 is made of {' and '.join(NATIVE_ARCHITECTURES)} encoders, not of "
+            f"{checkpoint.config.architecture!r}"
+        )
+    if checkpoint.card.task == "embed" and "dense" not in checkpoint.card.heads:
+        raise UnsupportedModelError(f"{name}: the quality gate compares dense vectors, and this model gives none")
 
 
 def _labelled(

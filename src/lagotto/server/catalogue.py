@@ -46,8 +46,9 @@ def offers(settings: Settings) -> list[Offer]:
 
 
 def installed_starters() -> list[str]:
-    """Starter models whose packages are installed: what a server without settings offers."""
-    return [name for name, starter in STARTERS.items() if is_installed(starter)]
+    """Starter models whose packages are installed, and which a route can answer with: what a bare server offers."""
+    cards = {name: starter.model_card() for name, starter in STARTERS.items() if is_installed(starter)}
+    return [name for name, card in cards.items() if card is None or {"dense", "classification"} & set(card.heads)]
 
 
 def _named(text: str) -> Offer:

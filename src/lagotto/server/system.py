@@ -51,5 +51,10 @@ def _described(entry: Entry) -> dict[str, Any]:
         },
     }
     if isinstance(model, Embedder):
-        described |= {"dimension": model.dimension, "pooling": model.card.pooling, "normalize": model.card.normalize}
+        described |= {
+            "outputs": list(model.outputs),
+            "dimension": model.dimension if "dense" in model.outputs else None,
+            "pooling": model.card.pooling,
+            "normalize": model.card.normalize,
+        }
     return described

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lagotto.cards.safetensors_writer import write_safetensors
 from lagotto.cards.schema import Pooling
+from lagotto.cards.splade import STRATEGIES
 from lagotto.core.errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -20,6 +21,13 @@ Floats = npt.NDArray[np.float32]
 Dtype = Literal["float32", "float16"]
 
 MAX_LENGTH = 512
+_WORDPIECE_TOKENS = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +70,7 @@ def check_shapes(found: Shapes, wanted: Shapes) -> None:
 def write_modules(folder: Path, recipe: Recipe, dimension: int) -> None:
     """Write sentence-transformers' module files of an embedder: transformer, pooling, L2 normalisation."""
     modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
-    write_json(
-        folder / "modules.json",
-        [
-            {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{module}"}
-            for index, (path, module) in enumerate(modules)
-        ],
-    )
+    _write_list(folder, "sentence_transformers.models", modules)
     write_json(
         folder / "1_Pooling" / "config.json",
         {
@@ -85,4 +87,56 @@ def write_modules(folder: Path, recipe: Recipe, dimension: int) -> None:
     write_json(
         folder / "config_sentence_transformers.json",
         {"prompts": dict(recipe.prompts), "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    )
+
+
+def write_splade_modules(folder: Path, recipe: Recipe, vocabulary: int) -> None:
+    """Write sentence-transformers' module files of a sparse encoder: masked language model, SPLADE pooling."""
+    modules = [("", "MLMTransformer"), ("1_SpladePooling", "SpladePooling")]
+    _write_list(folder, "sentence_transformers.sparse_encoder.models", modules)
+    strategy = next(name for name, pooling in STRATEGIES.items() if pooling == recipe.pooling)
+    write_json(
+        folder / "1_SpladePooling" / "config.json",
+        {"pooling_strategy": strategy, "activation_function": "relu", "word_embedding_dimension": vocabulary},
+    )
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": MAX_LENGTH, "do_lower_case": False})
+    write_json(
+        folder / "config_sentence_transformers.json",
+        {
+            "model_type": "SparseEncoder",
+            "prompts": dict(recipe.prompts),
+            "default_prompt_name": None,
+            "similarity_fn_name": "dot",
+        },
+    )
+
+
+def _write_list(folder: Path, package: str, modules: Sequence[tuple[str, str]]) -> None:
+    """Write modules.json: folder and class of each module."""
+    write_json(
+        folder / "modules.json",
+        [
+            {"idx": index, "name": str(index), "path": path, "type": f"{package}.{module}"}
+            for index, (path, module) in enumerate(modules)
+        ],
+    )
+
+
+def write_wordpiece_tokenizer(folder: Path, source: Path) -> None:
+    """Write tokenizer.json, tokenizer_config.json and special_tokens_map.json of an uncased BERT vocabulary."""
+    tokenizer = json.loads(source.read_text(encoding="utf-8"))
+    # The package fixes both for its own runtime; whoever loads the folder decides for himself.
+    tokenizer["padding"] = tokenizer["truncation"] = None
+    write_json(folder / "tokenizer.json", tokenizer)
+    write_json(folder / "special_tokens_map.json", _WORDPIECE_TOKENS)
+    write_json(
+        folder / "tokenizer_config.json",
+        _WORDPIECE_TOKENS
+        | {
+            "tokenizer_class": "BertTokenizer",
+            "do_lower_case": True,
+            "tokenize_chinese_chars": True,
+            "strip_accents": None,
+            "model_max_length": MAX_LENGTH,
+        },
     )

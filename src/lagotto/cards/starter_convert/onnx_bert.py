@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -13,19 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from lagotto.cards.starter_convert.bert import bert_config
-from lagotto.cards.starter_convert.folder import MAX_LENGTH, Floats, Recipe, write_json, write_modules, write_weights
+from lagotto.cards.starter_convert.folder import (
+    Floats,
+    Recipe,
+    write_json,
+    write_modules,
+    write_weights,
+    write_wordpiece_tokenizer,
+)
 from lagotto.core.errors import CheckpointError, MissingDependencyError
 
 VERSION = 1
 """Raised whenever the written files change, so that folders of an older version are not taken for new ones."""
-
-_SPECIAL_TOKENS = {
-    "unk_token": "[UNK]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "mask_token": "[MASK]",
-}
 
 
 def convert(files: Mapping[str, Path], folder: Path, recipe: Recipe) -> None:
@@ -38,7 +36,8 @@ def convert(files: Mapping[str, Path], folder: Path, recipe: Recipe) -> None:
     config = bert_config(shapes, recipe)
     write_json(folder / "config.json", config)
     write_weights(folder, shapes, lambda name: (tensors[name],), recipe.dtype)
-    _write_tokenizer(folder, files)
+    write_wordpiece_tokenizer(folder, files["tokenizer"])
+    shutil.copyfile(files["vocab"], folder / "vocab.txt")
     if not recipe.classification:
         write_modules(folder, recipe, config["hidden_size"])
 
@@ -95,23 +94,3 @@ def _parameter_name(base: str, node: str) -> str:
     if layer is None:
         raise CheckpointError(f"the ONNX node {node!r} does not tell which layer it belongs to")
     return layer[1].replace("/", ".") + ".weight"
-
-
-def _write_tokenizer(folder: Path, files: Mapping[str, Path]) -> None:
-    tokenizer = json.loads(files["tokenizer"].read_text(encoding="utf-8"))
-    # The package fixes both for its own runtime; whoever loads the folder decides for himself.
-    tokenizer["padding"] = tokenizer["truncation"] = None
-    write_json(folder / "tokenizer.json", tokenizer)
-    write_json(folder / "special_tokens_map.json", _SPECIAL_TOKENS)
-    write_json(
-        folder / "tokenizer_config.json",
-        _SPECIAL_TOKENS
-        | {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": True,
-            "tokenize_chinese_chars": True,
-            "strip_accents": None,
-            "model_max_length": MAX_LENGTH,
-        },
-    )
-    shutil.copyfile(files["vocab"], folder / "vocab.txt")

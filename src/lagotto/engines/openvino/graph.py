@@ -12,10 +12,12 @@ from openvino import Model, Node
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.encoder_config import EncoderConfig
 from lagotto.cards.folder import DenseModule
+from lagotto.cards.splade import is_splade
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
 from lagotto.engines.openvino.encoder import Inputs, encoder, inputs, pick
 from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar
+from lagotto.engines.openvino.splade import splade
 
 _PREFIXES = ("", "bert.", "roberta.", "model.", "0.auto_model.")
 """What transformers, sentence-transformers and FlagEmbedding put before the encoder's names."""
@@ -25,8 +27,10 @@ def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Para
     """The graph of a checkpoint: ids, lengths (and starts of second segments) -> (batch, output) float32.
 
     An embedder gives pooled vectors that are not normalised (that, and cutting dimensions, is cheaper and more exact
-    in float32 afterwards); a reranker gives the raw logit. With ``states`` an embedder's graph has a second output,
-    the last hidden states, (batch, tokens, hidden). ``parameters`` makes the layers.
+    in float32 afterwards), a SPLADE model weights of the vocabulary, a reranker the raw logit. With ``states`` an
+    embedder's graph has a second output, the last hidden states, (batch, tokens, hidden). A ColBERT model has no pooled
+    vector: not a number stands in its place, and its graph without states computes nothing. ``parameters`` makes the
+    layers.
     """
     config = _config(checkpoint)
     weights = Weights.open(checkpoint.folder)
@@ -39,7 +43,7 @@ def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Para
     else:
         given = inputs(config, pairs=False)
         whole = encoder(config, named, given) if states else None
-        pooled = _pooled(checkpoint, named, given, whole)
+        pooled = _pooled(checkpoint, _Renamed(weights, ""), named, given, whole)
         for module in checkpoint.dense:
             pooled = _dense(module, pooled)
         out = [pooled] if whole is None else [pooled, whole]
@@ -97,7 +101,9 @@ def _drop_token_axis(x: Node) -> Node:
     return op.squeeze(x, integers(1))
 
 
-def _pooled(checkpoint: Checkpoint, weights: Parameters, given: Inputs, whole: Node | None) -> Node:
+def _pooled(
+    checkpoint: Checkpoint, tensors: Mapping[str, NDArray[Any]], weights: Parameters, given: Inputs, whole: Node | None
+) -> Node:
     """(batch, hidden): one vector a row, by the card's pooling; ``whole`` are the states, where all are computed."""
     config, pooling = _config(checkpoint), checkpoint.card.pooling
     if pooling in ("cls", "last_token"):
@@ -105,7 +111,11 @@ def _pooled(checkpoint: Checkpoint, weights: Parameters, given: Inputs, whole: N
         only = zero if pooling == "cls" else op.subtract(given.lengths, op.constant(1, np.int32))
         state = encoder(config, weights, given, only=only) if whole is None else pick(whole, only)
         return _drop_token_axis(state)
+    if pooling == "none":
+        return op.broadcast(scalar(float("nan")), op.concat([op.shape_of(given.lengths), integers(1)], 0))
     states = encoder(config, weights, given) if whole is None else whole
+    if is_splade(pooling):
+        return splade(checkpoint, config, tensors, weights, given, states)
     mask = op.unsqueeze(given.mask, op.constant(2))  # (batch, tokens, 1)
     if pooling == "max":
         return op.reduce_max(op.select(mask, states, scalar(-1e30)), op.constant(1))

@@ -16,6 +16,7 @@ from lagotto.evaluation.mteb.inputs import Work, check_keywords, hint_of, side_o
 from lagotto.evaluation.mteb.meta import embedder_meta
 from lagotto.evaluation.mteb.search import Hits, candidate_rows, corpus_batches, rank_candidates, search_all
 from lagotto.models.embedder import Embedder
+from lagotto.models.token_outputs import DENSE
 
 Batches = Iterable[Mapping[str, Any]]
 """A dataloader of mteb's."""
@@ -38,7 +39,7 @@ class MtebEncoder:
 
     def __init__(self, embedder: Embedder, *, dimensions: int | None = None, max_length: int | None = None) -> None:
         # Wrong options raise here, and not when the first task has fetched its data.
-        embedder.stream((), dimensions=dimensions, max_length=max_length)
+        embedder.stream((), dimensions=dimensions, max_length=max_length, outputs=DENSE)
         self._embedder = embedder
         self._dimensions = dimensions
         self._max_length = max_length

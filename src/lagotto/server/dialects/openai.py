@@ -11,6 +11,7 @@ from lagotto.cards.registry import find_card
 from lagotto.core.errors import InvalidInputError, ModelNotAllowedError
 from lagotto.core.values import Embeddings
 from lagotto.models.embedder import Embedder
+from lagotto.models.token_outputs import require_dense
 from lagotto.server.call import Calling
 from lagotto.server.dialects.schemas import EmbeddingsRequest
 from lagotto.server.pool import Entry
@@ -67,6 +68,7 @@ def _inputs(request: EmbeddingsRequest, limit: int) -> list[str] | list[list[int
 
 
 def _answer(request: EmbeddingsRequest, model: Embedder, inputs: list[str] | list[list[int]]) -> Response:
+    require_dense(model.outputs, request.model)
     found = _encode(model, inputs, request.dimensions)
     rows = encoded_rows(found.dense, request.encoding_format)
     tokens = int(found.tokens.sum())
