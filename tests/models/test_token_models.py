@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lagotto import Embedder
-from lagotto.core.errors import CheckpointError, InvalidInputError
+from lagotto import Embedder, MultiCls, Windows
+from lagotto.core.errors import CheckpointError, InvalidInputError, UnsupportedModelError
 from lagotto.flag import BGEM3FlagModel, FlagModel
 from lagotto.heads.similarity import lexical_matching, max_sim_matrix
 from lagotto.models import pipeline
@@ -183,3 +183,45 @@ def test_flag_classes_say_what_such_a_model_gives(tmp_path: Path, splade_folder:
     with pytest.raises(InvalidInputError, match="gives sparse output, not dense"):
         three.encode("panda")
     assert three.encode("panda", return_dense=False, return_sparse=True)["lexical_weights"]
+
+
+def test_windows_of_a_document_give_each_token_one_vector(colbert: Embedder) -> None:
+    text = " ".join(some_texts(3, seed=5, longest=25))
+    whole = colbert.encode_documents(text, max_length=64)
+    assert whole.tokens[0] > 24
+    found = colbert.encode_documents(text, max_length=20, truncation=Windows(overlap=6))
+    assert found.tokens[0] == whole.tokens[0]
+    assert not found.truncated[0]
+    assert whole.multivector is not None
+    assert found.multivector is not None
+    assert found.multivector[0].shape == whole.multivector[0].shape
+    np.testing.assert_allclose(np.linalg.norm(found.multivector[0], axis=1), 1, atol=1e-5)
+    short = text.split()[0]
+    fits, plain = colbert.encode_documents(short, truncation=Windows()), colbert.encode_documents(short)
+    assert fits.multivector is not None
+    assert plain.multivector is not None
+    np.testing.assert_array_equal(fits.multivector[0], plain.multivector[0])
+
+
+def test_windows_of_a_splade_text_give_the_largest_weights(splade: Embedder) -> None:
+    text = " ".join(some_texts(6, seed=7, longest=30))
+    found = splade.encode(text, max_length=20, truncation=Windows(overlap=0)).sparse
+    first = splade.encode(text, max_length=20).sparse
+    assert found is not None
+    assert first is not None
+    kept = found[0]
+    assert all(kept[token] >= weight - 1e-6 for token, weight in first[0].items())
+
+
+def test_windows_that_would_count_twice_or_have_no_place_are_refused(colbert: Embedder, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="fills queries up"):
+        colbert.encode_queries("panda", truncation=Windows())
+    with (
+        Embedder(write_splade(tmp_path / "sum", pooling_strategy="sum"), precision="f32") as summed,
+        pytest.raises(UnsupportedModelError, match="sums weights"),
+    ):
+        summed.encode("panda", truncation=Windows())
+    with pytest.raises(UnsupportedModelError, match="MultiCls is for models that pool the CLS token"):
+        colbert.encode("panda", truncation=MultiCls())
+    with pytest.raises(InvalidInputError, match="gives no dense vectors"):
+        colbert.encode_spans("a panda", [(0, 1)])
