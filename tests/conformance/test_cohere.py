@@ -1,4 +1,4 @@
-"""The official ``cohere`` client reranks against this server as against Cohere's, by its version 1 route."""
+"""The official ``cohere`` client works against this server as against Cohere's, by both versions of its routes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from lagotto import Reranker
+from lagotto import Embedder, Reranker
 from support.checkpoints import some_texts
 
 QUERY = "what is a panda"
@@ -73,9 +73,49 @@ def test_errors_arrive_as_the_clients_own_classes(client: cohere.Client) -> None
         client.rerank(model="bert", query=QUERY, documents=DOCUMENTS)
 
 
-def test_the_clients_version_2_route_is_not_there_yet_and_says_so(url: str) -> None:
+# Version 2.
+
+
+@pytest.fixture(scope="module")
+def newer(url: str) -> Iterator[cohere.ClientV2]:
     with httpx.Client() as transport:
-        client = cohere.ClientV2(api_key="not needed", base_url=url, httpx_client=transport)
-        with pytest.raises(cohere.NotFoundError) as caught:
-            client.rerank(model="ranker", query=QUERY, documents=DOCUMENTS)
-    assert "/v2/rerank" in caught.value.body["error"]["message"]
+        yield cohere.ClientV2(api_key="not needed", base_url=url, httpx_client=transport)
+
+
+def test_version_2_ranks(newer: cohere.ClientV2, ranker: Reranker) -> None:
+    reply = newer.rerank(model="ranker", query=QUERY, documents=DOCUMENTS, top_n=5)
+    check(reply, ranker.rank(QUERY, DOCUMENTS, top_n=5))
+    assert reply.meta is not None
+    assert reply.meta.api_version is not None
+    assert reply.meta.api_version.version == "2"
+    short = newer.rerank(model="ranker", query=QUERY, documents=[LONG, "a dog"], max_tokens_per_doc=9)
+    check(short, ranker.rank(QUERY, [LONG, "a dog"], document_max_length=9))
+    assert short.meta is not None
+    assert short.meta.warnings
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:cohere")
+@pytest.mark.parametrize("version", ["client", "newer"])
+def test_both_versions_embed_in_every_type(request: Any, version: str, embedder: Embedder) -> None:
+    client, texts = request.getfixturevalue(version), [text or "a" for text in DOCUMENTS]
+    types = ["float", "int8", "uint8", "binary", "ubinary"]
+    reply = client.embed(model="bert", texts=texts, input_type="clustering", embedding_types=types)
+    found, expected = reply.embeddings, embedder.encode(texts).dense
+    np.testing.assert_allclose(found.float_, expected, atol=2e-5)
+    np.testing.assert_array_equal(found.ubinary, np.packbits(expected > 0, axis=1))
+    np.testing.assert_array_equal(np.array(found.binary) + 128, found.ubinary)
+    np.testing.assert_array_equal(np.array(found.int8) + 128, found.uint8)
+    assert reply.texts == texts
+
+
+def test_version_1_embeds_without_types(client: cohere.Client, embedder: Embedder) -> None:
+    reply: Any = client.embed(model="bert", texts=["a dog", "a panda"], input_type="search_query", truncate="END")
+    np.testing.assert_allclose(reply.embeddings, embedder.encode_queries(["a dog", "a panda"]).dense, atol=2e-5)
+
+
+def test_version_2_raises_the_clients_own_classes(newer: cohere.ClientV2) -> None:
+    with pytest.raises(cohere.NotFoundError) as unknown:
+        newer.embed(model="none", texts=["a"], input_type="clustering")
+    assert list(unknown.value.body) == ["message"]
+    with pytest.raises(cohere.BadRequestError):
+        newer.embed(model="bert", texts=[LONG], input_type="clustering", truncate="NONE")

@@ -275,3 +275,27 @@ def test_bf16_keeps_the_scores(tiny_reranker: Path) -> None:
         Reranker(tiny_reranker, precision="bf16", threads=1) as half,
     ):
         np.testing.assert_allclose(half.score(PAIRS), exact.score(PAIRS), atol=0.05)
+
+
+# Documents of a given length.
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_document_max_length_reads_so_many_tokens_in_as_many_windows_as_they_need(
+    reranker: Reranker, side: Any
+) -> None:
+    for length in (5, 60, 150):
+        kept = WORDS[:length] if side == "right" else WORDS[-length:]
+        pairs = [("panda", " ".join(WORDS)), ("panda", "a dog")]
+        found = reranker.score(pairs, document_max_length=length, truncation=side)
+        expected = reranker.score([("panda", " ".join(kept)), ("panda", "a dog")], truncation=side)
+        same(found, expected)
+        assert found.tokens.tolist() == expected.tokens.tolist()
+        assert found.truncated.tolist() == [len(WORDS) > length, False]
+
+
+def test_a_document_over_document_max_length_is_refused_when_asked(reranker: Reranker) -> None:
+    with pytest.raises(TextTooLongError):
+        reranker.rank("panda", [" ".join(WORDS)], document_max_length=5, truncation="error")
+    with pytest.raises(InvalidInputError, match="document_max_length"):
+        reranker.rank("panda", ["a"], document_max_length=0)

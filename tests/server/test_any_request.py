@@ -52,7 +52,7 @@ patiently = settings(max_examples=100, deadline=None, suppress_health_check=list
 
 def check(client: TestClient, path: str, content: bytes) -> None:
     reply = client.post(path, content=content, headers={"content-type": "application/json"})
-    assert reply.status_code in (200, 400, 404), f"{content!r}: {reply.status_code} {reply.text}"
+    assert reply.status_code in (200, 400, 404, 422), f"{content!r}: {reply.status_code} {reply.text}"
     answer = reply.json()
     if reply.status_code == 200:
         assert answer["usage"]["prompt_tokens"] > 0
@@ -78,3 +78,41 @@ def test_any_rerank_request_is_answered(client: TestClient, request_body: Any) -
 def test_any_bytes_are_answered(client: TestClient, content: bytes) -> None:
     check(client, "/v1/embeddings", content)
     check(client, "/v1/rerank", content)
+
+
+PATHS = [
+    "/v1/encode",
+    "/v2/embed",
+    "/v1/embed",
+    "/v2/rerank",
+    "/cohere/v1/rerank",
+    "/jina/v1/embeddings",
+    "/jina/v1/rerank",
+    "/voyage/v1/embeddings",
+    "/voyage/v1/rerank",
+    "/embed",
+    "/embed_all",
+    "/rerank",
+    "/predict",
+    "/similarity",
+    "/tokenize",
+    "/decode",
+    "/",
+    "/score",
+    "/vllm/rerank",
+    "/pooling",
+    "/embeddings",
+    "/infinity/rerank",
+]
+NAMES = st.sampled_from(
+    ["model", "input", "inputs", "texts", "query", "documents", "task", "input_type", "top_k", "ids", "dtype", "spans"]
+)
+VALUES = st.sampled_from(["bert", "ranker", "float", "query"]) | anything
+
+
+@settings(patiently, max_examples=150)
+@given(path=st.sampled_from(PATHS), body=st.dictionaries(NAMES, VALUES, max_size=5) | anything)
+def test_no_dialect_fails_whatever_comes(client: TestClient, path: str, body: Any) -> None:
+    reply = client.post(path, content=json.dumps(body).encode(), headers={"content-type": "application/json"})
+    assert reply.status_code < 424, f"{path} {body!r}: {reply.status_code} {reply.text}"
+    assert reply.headers["x-request-id"]

@@ -61,7 +61,7 @@ def test_tokens_are_counted_in_every_dialect(client: TestClient, ranker: Reranke
     documents = ["a panda", "a dog", LONG]
     body = ask(client, documents=documents, top_n=1).json()
     tokens = ranker.rank(QUERY, documents).tokens
-    assert set(body) == {"id", "model", "results", "tokens", "usage", "meta"}
+    assert set(body) == {"id", "object", "created", "model", "results", "tokens", "usage", "meta"}
     assert body["tokens"] == {"input_tokens": tokens, "output_tokens": 0}
     assert body["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
     assert body["meta"]["api_version"] == {"version": "1"}

@@ -36,6 +36,9 @@ DEFAULTS: dict[str, Any] = {
     "cache_dir": None,
     "offline": False,
     "truncation": "right",
+    "auto_truncate": False,
+    "token_ids": "marked",
+    "return_documents": False,
     "max_inputs": 2048,
     "max_body_bytes": 32 * 1024 * 1024,
     "shutdown_seconds": 30,
@@ -63,6 +66,9 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("LAGOTTO_CACHE", "/cache", "cache_dir", Path("/cache")),
     ("LAGOTTO_OFFLINE", "1", "offline", True),
     ("LAGOTTO_TRUNCATION", "error", "truncation", "error"),
+    ("LAGOTTO_AUTO_TRUNCATE", "true", "auto_truncate", True),
+    ("LAGOTTO_TOKEN_IDS", "own", "token_ids", "own"),
+    ("LAGOTTO_RETURN_DOCUMENTS", "yes", "return_documents", True),
     ("LAGOTTO_MAX_INPUTS", "7", "max_inputs", 7),
     ("LAGOTTO_MAX_BODY_BYTES", "5000", "max_body_bytes", 5000),
     ("LAGOTTO_SHUTDOWN_SECONDS", "0", "shutdown_seconds", 0),
@@ -82,6 +88,9 @@ threads = 2
 cache_dir = "/c"
 offline = true
 truncation = "left"
+auto_truncate = true
+token_ids = "tiktoken"
+return_documents = true
 max_inputs = 5
 max_body_bytes = 4096
 shutdown_seconds = 9

@@ -14,6 +14,7 @@ from lagotto.batch.long_texts import LongTexts, Truncation, Windows, check_trunc
 from lagotto.batch.offsets import TokenRanges, lowered, original, without_space
 from lagotto.batch.sequences import Sequences
 from lagotto.batch.template import find_template
+from lagotto.batch.tokens import Token
 from lagotto.batch.windows import windows
 from lagotto.core.errors import CheckpointError, InvalidInputError, TextTooLongError
 from lagotto.core.hardware import available_cpus
@@ -109,6 +110,7 @@ class Tokenizer:
         truncation: Truncation = "right",
         *,
         query_max_length: int | None = None,
+        document_max_length: int | None = None,
         overlap: int = 0,
         max_windows: int | None = 1,
         start: int = 0,
@@ -116,9 +118,10 @@ class Tokenizer:
         """Sequences of (query, document) pairs, a long document split into overlapping windows.
 
         The query gets at most ``query_max_length`` tokens, three quarters of ``max_length`` by default (as
-        FlagEmbedding does), so that a document always has room. ``max_windows=1`` cuts the document instead of
-        splitting it; with ``truncation="left"`` the last windows are read and not the first. A pair is marked as
-        truncated when a part of its query or document is in no sequence.
+        FlagEmbedding does), so that a document always has room. Of a document ``document_max_length`` tokens are read,
+        all by default. ``max_windows=1`` cuts it instead of splitting it; with ``truncation="left"`` the last windows
+        are read and not the first. A pair is marked as truncated when a part of its query or document is in no
+        sequence.
         """
         check_truncation(truncation)
         t = self.template
@@ -132,6 +135,9 @@ class Tokenizer:
         for number, (query, document) in enumerate(zip(queries, documents, strict=True), start):
             kept = query[slice(*cut(len(query), query_room, truncation, number))]
             size = fit - len(kept)
+            whole = len(document)
+            if document_max_length is not None:
+                document = document[slice(*cut(whole, document_max_length, truncation, number))]
             if max_windows == 1:
                 parts = [document[slice(*cut(len(document), size, truncation, number))]]
                 covered = len(parts[0])
@@ -144,7 +150,7 @@ class Tokenizer:
                     raise TextTooLongError(too_long(number, len(document), covered))
             head = [*t.prefix, *kept, *t.between]
             before = len(t.prefix) + len(kept)
-            lost = len(kept) < len(query) or covered < len(document)
+            lost = len(kept) < len(query) or covered < whole
             for part in parts:
                 out.ids.append(np.array([*head, *part, *t.suffix], np.int32))
                 out.second.append(len(out.ids[-1]) if t.second_offset is None else before + t.second_offset)
@@ -161,10 +167,27 @@ class Tokenizer:
         found: int | None = self._rust.token_to_id(token)
         return found
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text that ids stand for, special tokens included."""
-        text: str = self._rust.decode(list(ids), skip_special_tokens=False)
+    def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
+        """The text that ids stand for, special tokens included unless they are to be skipped."""
+        text: str = self._rust.decode(list(ids), skip_special_tokens=skip_special)
         return text
+
+    def tokenize(self, text: str, *, special: bool = True) -> list[Token]:
+        """The tokens of a text as the model would see them, ``special`` ones around them or not."""
+        small, origin = lowered(text) if self._lowercase else (text, None)
+        encoding = self._encode_batch([small], 0, fast=False)[0]
+        ranges = original(np.array(encoding.offsets, np.int64).reshape(-1, 2), origin).tolist()
+        found = [
+            Token(number, text[start:end], False, start, end)
+            for number, (start, end) in zip(encoding.ids, ranges, strict=True)
+        ]
+        if not special:
+            return found
+        before, after = (
+            [Token(number, str(self._rust.id_to_token(number)), True) for number in side]
+            for side in (self.template.prefix, self.template.suffix)
+        )
+        return [*before, *found, *after]
 
     def _prompt(self, around: tuple[str, str], truncation: LongTexts) -> tuple[Sequence[int], Sequence[int]]:
         """The tokens of a prompt's two sides by themselves; none where they would not be used."""

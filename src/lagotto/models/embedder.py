@@ -9,8 +9,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from lagotto.batch.long_texts import LongTexts, check_long_texts
+from lagotto.batch.long_texts import LongTexts, Truncation, check_long_texts, check_truncation
 from lagotto.batch.sequences import Sequences
+from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.schema import ModelCard, Pooling
 from lagotto.core.arrays import normalize
 from lagotto.core.errors import InvalidInputError
@@ -24,6 +25,7 @@ from lagotto.models.pipeline import chunks
 from lagotto.models.progress import Progress, progress_of
 from lagotto.models.rendering import Rendering, Role, rendering
 from lagotto.models.spans import compute_spans
+from lagotto.models.states import compute_states
 from lagotto.models.token_outputs import DENSE, OutputName, outputs_of, require_dense, shape_of, token_scores
 
 
@@ -119,6 +121,11 @@ class Embedder:
     def truncation(self) -> LongTexts:
         """What happens to a longer text unless a call says otherwise."""
         return self._truncation
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        return self._loaded.tokenizer
 
     @property
     def engine(self) -> EngineInfo:
@@ -271,6 +278,36 @@ class Embedder:
         with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
             parts = list(compute_spans(self._loaded, checked_spans(texts, spans), render, wanted, done))
         return SpanEmbeddings.concatenate(parts, dimensions or self.dimension)
+
+    def encode_states(
+        self,
+        texts: str | Iterable[str],
+        *,
+        role: Role = "text",
+        prompt: str | None = None,
+        instruction: str | None = None,
+        normalize: bool = False,
+        max_length: int | None = None,
+        truncation: Truncation | None = None,
+        progress: Progress = False,
+    ) -> Embeddings:
+        """The last hidden states of every token, special tokens included: ``.multivector`` holds them, ``.dense`` none.
+
+        They are what the model pools, as it gives them; ``normalize`` brings each to unit length. Raises
+        `InvalidInputError` for a model that reads long texts in windows or with more CLS tokens, unless the call says
+        ``"right"``, ``"left"`` or ``"error"``.
+        """
+        render = self._renderer(role, prompt, instruction)
+        long = self._truncation if truncation is None else truncation
+        check_truncation(long)
+        tokenizer, limit = self._loaded.tokenizer, self._loaded.limit(max_length)
+
+        def encoded() -> Iterator[Sequences]:
+            for start, chunk in chunks(checked_texts(texts), len):
+                yield tokenizer.encode([render(text) for text in chunk], limit, long, start=start)
+
+        with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
+            return compute_states(self._loaded, encoded(), normalize, done)
 
     def decode_tokens(self, weights: Mapping[int, float]) -> dict[str, float]:
         """Sparse weights by the token's text instead of its id; of two ids with one text the larger weight counts."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lagotto.batch.long_texts import Truncation, check_truncation
 from lagotto.batch.sequences import Sequences
+from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.schema import ModelCard
 from lagotto.core.arrays import sigmoid
 from lagotto.core.errors import InvalidInputError
@@ -94,6 +95,11 @@ class Reranker:
         return self._truncation
 
     @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        return self._loaded.tokenizer
+
+    @property
     def engine(self) -> EngineInfo:
         """What computes: engine, device, precision, threads."""
         return self._loaded.engine.info
@@ -110,6 +116,7 @@ class Reranker:
         normalize: bool = False,
         max_length: int | None = None,
         query_max_length: int | None = None,
+        document_max_length: int | None = None,
         max_windows: int | None = MAX_WINDOWS,
         overlap: int = OVERLAP,
         truncation: Truncation | None = None,
@@ -119,6 +126,7 @@ class Reranker:
 
         - ``normalize``: sigmoid of the logit, 0..1; raw logits by default.
         - ``query_max_length``: tokens of the query that are read, three quarters of ``max_length`` by default.
+          ``document_max_length``: tokens of a document that are read, however many windows they need; all by default.
         - A document that does not fit is read in up to ``max_windows`` windows that share ``overlap`` tokens (half a
           window at most); the best window's score counts. ``max_windows=1`` cuts the document instead, None reads all
           of it.
@@ -130,6 +138,7 @@ class Reranker:
         policy = self._truncation if truncation is None else truncation
         check_truncation(policy)
         check_count("query_max_length", query_max_length)
+        check_count("document_max_length", document_max_length)
         check_count("max_windows", max_windows)
         check_count("overlap", overlap, least=0)
 
@@ -140,6 +149,7 @@ class Reranker:
                     limit,
                     policy,
                     query_max_length=query_max_length,
+                    document_max_length=document_max_length,
                     overlap=overlap,
                     max_windows=max_windows,
                     start=start,
@@ -166,6 +176,7 @@ class Reranker:
         normalize: bool = True,
         max_length: int | None = None,
         query_max_length: int | None = None,
+        document_max_length: int | None = None,
         max_windows: int | None = MAX_WINDOWS,
         overlap: int = OVERLAP,
         truncation: Truncation | None = None,
@@ -182,6 +193,7 @@ class Reranker:
             [(query, text) for text in texts],
             max_length=max_length,
             query_max_length=query_max_length,
+            document_max_length=document_max_length,
             max_windows=max_windows,
             overlap=overlap,
             truncation=truncation,

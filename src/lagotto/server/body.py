@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import orjson
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lagotto.server.errors import error_body
+from lagotto.server.dialects.failures import Failure
+from lagotto.server.errors import failure_response
 
 
 class BodyLimit:
@@ -23,7 +24,8 @@ class BodyLimit:
             return
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._limit:
-            await self._refuse(send)
+            refused = failure_response(Request(scope), Failure(self._message(), 413, "request_too_large"))
+            await refused(scope, receive, send)
             return
         received = 0
 
@@ -36,12 +38,6 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
-
-    async def _refuse(self, send: Send) -> None:
-        content = orjson.dumps(error_body(self._message(), 413, "request_too_large"))
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
 
     def _message(self) -> str:
         return f"the request's body is larger than the {self._limit} bytes this server allows; send fewer texts"

@@ -46,10 +46,18 @@ class Call:
         return await self.pool.compute(work)
 
 
+def request_id(request: Request) -> str:
+    """The client's ``x-request-id`` or one of ours, which stays the same for the whole request."""
+    if not hasattr(request.state, "request_id"):
+        given = request.headers.get(REQUEST_ID, "")
+        request.state.request_id = given if _ID.fullmatch(given) else str(uuid.uuid4())
+    found: str = request.state.request_id
+    return found
+
+
 def get_call(request: Request) -> Call:
     """The call of a request, for ``Depends``."""
-    given = request.headers.get(REQUEST_ID, "")
-    return Call(given if _ID.fullmatch(given) else str(uuid.uuid4()), get_pool(request), get_settings(request))
+    return Call(request_id(request), get_pool(request), get_settings(request))
 
 
 Calling = Annotated[Call, Depends(get_call)]

@@ -1,70 +1,93 @@
-"""Errors over HTTP: OpenAI's shape, the right status, no traceback and no text of the client's in the log."""
+"""Errors over HTTP: each dialect's shape, the right status, no traceback and no text of the client's in the log."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import cast, get_args
 
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from lagotto.core.errors import LagottoError, ModelNotAllowedError
+from lagotto.core.errors import InvalidInputError, LagottoError, ModelNotAllowedError
+from lagotto.server.call import REQUEST_ID, request_id
+from lagotto.server.dialects.failures import Failure, said
+from lagotto.server.dialects.paths import Dialect, dialect_of, speak
 
 logger = logging.getLogger(__name__)
 
-_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+class EmptyInputError(InvalidInputError):
+    """There is nothing to embed or rank: an empty text, or an empty list of them."""
 
 
-def error_body(message: str, status: int, code: str | None = None, param: str | None = None) -> dict[str, Any]:
-    """``{"error": {"message", "type", "param", "code"}}``, which OpenAI's clients parse."""
-    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+def failure_response(request: Request, failure: Failure, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to a request that failed, in the dialect it speaks."""
+    status, body = said(dialect_of(request), failure)
+    content = b"" if body is None else orjson.dumps(body)
+    kind = None if body is None else "application/json"
+    return Response(content, status, {**(headers or {}), REQUEST_ID: request_id(request)}, kind)
+
+
+def failure_of(error: LagottoError) -> Failure:
+    """What an error says to a client."""
+    param = "model" if isinstance(error, ModelNotAllowedError) else getattr(error, "param", None)
+    return Failure(str(error), error.status, error.code, param, empty=isinstance(error, EmptyInputError))
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Make every failure an answer in OpenAI's shape."""
+    """Make every failure an answer in the shape of the request's dialect."""
 
     @app.exception_handler(LagottoError)
-    async def known(request: Request, error: LagottoError) -> JSONResponse:
+    async def known(request: Request, error: LagottoError) -> Response:
         if error.status >= 500:
             logger.error("%s %s: %s", request.method, request.url.path, error)
-        param = "model" if isinstance(error, ModelNotAllowedError) else getattr(error, "param", None)
-        return JSONResponse(error_body(str(error), error.status, error.code, param), error.status)
+        return failure_response(request, failure_of(error))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        param, message = _explain(error)
-        return JSONResponse(error_body(message, 400, "invalid_input", param), 400)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return failure_response(request, _explain(request, error))
 
     @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> JSONResponse:
+    async def http(request: Request, error: HTTPException) -> Response:
         code = "request_too_large" if error.status_code == 413 else None
         message = error.detail if code else f"{request.method} {request.url.path}: {error.detail}"
-        return JSONResponse(error_body(message, error.status_code, code), error.status_code, error.headers)
+        return failure_response(request, Failure(message, error.status_code, code), error.headers)
 
     @app.exception_handler(Exception)
-    async def unknown(request: Request, error: Exception) -> JSONResponse:
+    async def unknown(request: Request, error: Exception) -> Response:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
         message = f"internal error ({type(error).__name__}); the server's log has the details"
-        return JSONResponse(error_body(message, 500, "internal_error"), 500)
+        return failure_response(request, Failure(message, 500, "internal_error"))
 
 
-def _explain(error: RequestValidationError) -> tuple[str | None, str]:
+def _explain(request: Request, error: RequestValidationError) -> Failure:
     """The field at fault and a sentence about it; of a union, all alternatives were tried and refused."""
     errors = error.errors()
     first = errors[0]
     if first["type"] == "json_invalid":
         reason = first.get("ctx", {}).get("error", "")
-        return None, f"the request's body is not JSON: {reason} at character {first['loc'][-1]}"
-    loc = [str(part) for part in first["loc"] if part != "body"]
+        return _malformed(f"the request's body is not JSON: {reason} at character {first['loc'][-1]}")
+    tag = str(first["loc"][1]) if len(first["loc"]) > 1 else ""
+    start = 2 if tag.startswith("as ") else 1  # a path with several bodies, and the fields told which it is
+    if tag[3:] in get_args(Dialect):
+        speak(request, cast(Dialect, tag[3:]))
+    loc = [str(part) for part in first["loc"][start:]]
     if not loc:
-        return None, "the request's body is missing or not a JSON object; send one with content-type application/json"
+        return _malformed(
+            "the request's body is missing or not a JSON object; send one with content-type application/json"
+        )
     field = loc[0]
     if first["type"] == "missing":
-        return field, f"{'.'.join(loc)} is required"
+        return _malformed(f"{'.'.join(loc)} is required", field)
     if first["type"] == "extra_forbidden":
-        return field, f"{field!r} is not a field of this request"
-    reasons = dict.fromkeys(e["msg"] for e in errors if str(e["loc"][min(1, len(e["loc"]) - 1)]) == field)
-    return field, f"{field}: {'; or '.join(reasons)}"
+        return _malformed(f"{field!r} is not a field of this request", field)
+    reasons = dict.fromkeys(e["msg"] for e in errors if str(e["loc"][min(start, len(e["loc"]) - 1)]) == field)
+    return _malformed(f"{field}: {'; or '.join(reasons)}", field)
+
+
+def _malformed(message: str, param: str | None = None) -> Failure:
+    return Failure(message, 400, "invalid_input", param, malformed=True)

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from lagotto.cards.schema import Task
 from lagotto.core.errors import InvalidInputError, ModelNotAllowedError
 from lagotto.models.embedder import Embedder
 from lagotto.models.loading import Options
@@ -85,6 +86,17 @@ class ModelPool:
             )
         return chosen, model
 
+    async def first(self, task: Task) -> str:
+        """The first model for a task, in the order of `entries`, loaded or not. Raises `InvalidInputError` without one.
+
+        For requests that can't name a model; the answer never depends on who asked before.
+        """
+        found = await self.compute(lambda: next((name for name, e in self.entries.items() if self._is(e, task)), None))
+        if found is None:
+            kind = "embedder" if task == "embed" else "reranker"
+            raise InvalidInputError(f"this server offers no {kind}; GET /v1/models lists what it does", param="model")
+        return found
+
     async def compute(self, work: Callable[[], T]) -> T:
         """Run work in a thread, so that the event loop stays free."""
 
@@ -138,7 +150,7 @@ class ModelPool:
 
     def _only_reranker(self) -> str:
         """The one reranker of all that are allowed, loaded or not, so that the answer never depends on who asked."""
-        rerankers = [entry.public for entry in self.entries.values() if self._is_reranker(entry)]
+        rerankers = [entry.public for entry in self.entries.values() if self._is(entry, "rerank")]
         if len(rerankers) != 1:
             choices = ", ".join(rerankers) or "none"
             raise InvalidInputError(
@@ -146,11 +158,11 @@ class ModelPool:
             )
         return rerankers[0]
 
-    def _is_reranker(self, entry: Entry) -> bool:
+    def _is(self, entry: Entry, task: Task) -> bool:
         if entry.model is not None:
-            return isinstance(entry.model, Reranker)
+            return isinstance(entry.model, Reranker) == (task == "rerank")
         try:
-            return task_of(entry.offer.source, replace(self._options, card=entry.offer.card)) == "rerank"
+            return task_of(entry.offer.source, replace(self._options, card=entry.offer.card)) == task
         except Exception as error:  # a stored folder that can't be read is no reason to refuse the others
             logger.warning("%s can't be read: %s", entry.public, error)
             return False

@@ -57,6 +57,14 @@ class Settings(BaseSettings):
         default="right", validation_alias=_names("LAGOTTO_TRUNCATION")
     )
     """What happens to a text over a model's limit; ``error`` answers 400."""
+    auto_truncate: bool = Field(default=False, validation_alias=_names("LAGOTTO_AUTO_TRUNCATE"))
+    """Whether TEI's routes cut long texts of requests that do not say so; otherwise these are refused, as TEI does."""
+    token_ids: Literal["marked", "own", "tiktoken"] = Field(
+        default="marked", validation_alias=_names("LAGOTTO_TOKEN_IDS")
+    )
+    """Which lists of token ids are read: see `lagotto.server.token_ids`."""
+    return_documents: bool = Field(default=False, validation_alias=_names("LAGOTTO_RETURN_DOCUMENTS"))
+    """Whether ``/v1/rerank`` sends documents back to requests that do not say so: Jina does, Cohere does not."""
     max_inputs: int = Field(default=2048, ge=1, validation_alias=_names("LAGOTTO_MAX_INPUTS"))
     """Texts or documents one request may carry."""
     max_body_bytes: int = Field(default=32 * _MEGABYTE, ge=1024, validation_alias=_names("LAGOTTO_MAX_BODY_BYTES"))

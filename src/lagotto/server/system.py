@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 
 import lagotto
 from lagotto.models.embedder import Embedder
+from lagotto.server.dialects import infinity
 from lagotto.server.pool import Entry, ModelPool
 from lagotto.server.settings import Settings
 from lagotto.server.state import get_pool, get_settings
@@ -23,8 +24,8 @@ async def health() -> dict[str, str]:
 
 @router.get("/models")
 async def models(pool: Annotated[ModelPool, Depends(get_pool)]) -> dict[str, Any]:
-    """The models in memory, and what each runs on."""
-    return {"models": [_described(entry) for entry in pool.loaded()]}
+    """The models in memory, and what each runs on; beside it the list that Infinity's clients look for here."""
+    return {"models": [_described(entry) for entry in pool.loaded()], **infinity.listing(pool)}
 
 
 @router.get("/config")

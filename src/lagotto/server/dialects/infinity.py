@@ -1,0 +1,101 @@
+"""Infinity's dialect: ``/embeddings``, and ``/infinity/...`` of its other routes, whose paths are shared."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from lagotto.models.embedder import Embedder
+from lagotto.models.reranker import Reranker
+from lagotto.server.call import Call, Calling
+from lagotto.server.dialects.schemas.infinity import NOT_NAMED, InfinityEmbeddings, InfinityRerank
+from lagotto.server.embedding import Wish, embed
+from lagotto.server.inputs import Item, check_query, checked_inputs
+from lagotto.server.pool import Entry, ModelPool
+from lagotto.server.ranking import RankWish, rank, results
+from lagotto.server.replies import answer, cut_of, usage
+from lagotto.server.vectors import written
+
+router = APIRouter(tags=["Infinity"])
+
+
+@router.post("/embeddings")
+@router.post("/infinity/embeddings")
+async def embeddings(request: InfinityEmbeddings, call: Calling) -> Response:
+    """Vectors of texts in OpenAI's shape, with an id and a time."""
+    inputs = checked_inputs(request.input, call.settings.max_inputs)
+    name = await call.pool.first("embed") if request.model == NOT_NAMED else request.model
+    model = await call.embedder(name)
+    return await call.compute(lambda: _answer(call, model, name, request, inputs))
+
+
+@router.post("/infinity/rerank")
+async def rerank(request: InfinityRerank, call: Calling) -> Response:
+    """Documents ordered by relevance to a query; those sent back are bare strings."""
+    check_query(request.query, request.documents, call.settings.max_inputs)
+    name = await call.pool.first("rerank") if request.model == NOT_NAMED else request.model
+    name, model = await call.reranker(name)
+    return await call.compute(lambda: _ranked(call, model, name, request))
+
+
+@router.get("/infinity/models")
+async def models(call: Calling) -> dict[str, Any]:
+    """The models in memory."""
+    return listing(call.pool)
+
+
+@router.get("/infinity/health")
+async def health() -> dict[str, float]:
+    """200 once the models named at start are loaded."""
+    return {"unix": time.time()}
+
+
+def listing(pool: ModelPool) -> dict[str, Any]:
+    """The models in memory, as Infinity lists them."""
+    return {"object": "list", "data": [_described(entry, pool.running) for entry in pool.loaded()]}
+
+
+def _described(entry: Entry, running: int) -> dict[str, Any]:
+    model = entry.model
+    assert model is not None  # only loaded entries are listed
+    return {
+        "id": entry.public,
+        "object": "model",
+        "owned_by": "infinity",  # the only value that Infinity's own client reads
+        "created": entry.created,
+        "backend": model.engine.name,
+        "capabilities": ["embed" if isinstance(model, Embedder) else "rerank"],
+        "stats": {"queue_fraction": 0.0, "queue_absolute": 0, "results_pending": running, "batch_size": 0},
+    }
+
+
+def _answer(call: Call, model: Embedder, name: str, request: InfinityEmbeddings, inputs: list[Item]) -> Response:
+    found = embed(model, name, inputs, Wish(dimensions=request.dimensions or None), call.settings)
+    rows = written(found.dense, request.encoding_format)
+    body = {
+        "object": "list",
+        "data": [{"object": "embedding", "embedding": row, "index": i} for i, row in enumerate(rows)],
+        "model": name,
+        "usage": usage(int(found.tokens.sum())),
+        "id": f"infinity-{uuid.uuid4()}",
+        "created": int(time.time()),
+    }
+    return answer(call, model, body, cut_of(found))
+
+
+def _ranked(call: Call, model: Reranker, name: str, request: InfinityRerank) -> Response:
+    wish = RankWish(request.top_n, normalize=not request.raw_scores)
+    ranking = rank(model, request.query, request.documents, wish)
+    back = request.documents.__getitem__ if request.return_documents else None
+    body = {
+        "object": "rerank",
+        "results": results(ranking, back),
+        "model": name,
+        "usage": usage(ranking.tokens),
+        "id": f"infinity-{uuid.uuid4()}",
+        "created": int(time.time()),
+    }
+    return answer(call, model, body, ranking.truncated)

@@ -1,0 +1,151 @@
+"""vLLM's dialect: ``/score``, ``/pooling``, and ``/vllm/rerank``; ``/rerank`` and ``/v1/rerank`` are shared."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Response
+
+from lagotto.batch.long_texts import Truncation
+from lagotto.core.errors import InvalidInputError
+from lagotto.core.values import Embeddings
+from lagotto.models.embedder import Embedder
+from lagotto.models.reranker import Reranker
+from lagotto.server.call import Call, Calling
+from lagotto.server.dialects.schemas.vllm import VllmPooling, VllmRerank, VllmScore
+from lagotto.server.embedding import Wish, collect, embed
+from lagotto.server.inputs import Item, check_query, checked_inputs
+from lagotto.server.ranking import RankWish, rank, results
+from lagotto.server.replies import answer, cut_of, usage
+from lagotto.server.vectors import packed, written
+
+router = APIRouter(tags=["vLLM"])
+
+_SIDES = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2"))
+
+
+@router.post("/score")
+@router.post("/v1/score")
+@router.post("/vllm/score")
+@router.post("/vllm/v1/score")
+async def score(request: VllmScore, call: Calling) -> Response:
+    """Scores of pairs of texts: one text with many, or as many with as many."""
+    pairs = _pairs(request, call.settings.max_inputs)
+    name, model = await call.reranker(request.model)
+    return await call.compute(lambda: _scored(call, model, name, request, pairs))
+
+
+@router.post("/vllm/rerank")
+@router.post("/vllm/v1/rerank")
+@router.post("/vllm/v2/rerank")
+async def rerank(request: VllmRerank, call: Calling) -> Response:
+    """Documents ordered by relevance to a query, sent back with their scores."""
+    check_query(request.query, request.documents, call.settings.max_inputs)
+    name, model = await call.reranker(request.model)
+    return await call.compute(lambda: _ranked(call, model, name, request))
+
+
+@router.post("/pooling")
+@router.post("/vllm/pooling")
+async def pooling(request: VllmPooling, call: Calling) -> Response:
+    """A vector an input (``embed``), or a vector a token of each (``token_embed``)."""
+    inputs = checked_inputs(request.input, call.settings.max_inputs)
+    model = await call.embedder(request.model)
+    return await call.compute(lambda: _pooled(call, model, request, inputs))
+
+
+def _pairs(request: VllmScore, limit: int) -> list[tuple[str, str]]:
+    """What is scored. Raises `InvalidInputError` for sides that are missing, doubled or of unequal lengths."""
+    given = {name for names in _SIDES for name in names if getattr(request, name) is not None}
+    sides = next((names for names in _SIDES if set(names) == given), None)
+    if sides is None:
+        allowed = "; or ".join(" and ".join(names) for names in _SIDES)
+        raise InvalidInputError(f"give {allowed}; came: {', '.join(sorted(given)) or 'none'}", param=_SIDES[0][0])
+    first, second = ([side] if isinstance(side, str) else side for side in (getattr(request, name) for name in sides))
+    checked_inputs(first, limit, sides[0])
+    checked_inputs(second, limit, sides[1])
+    if len(first) == 1:
+        first = first * len(second)
+    if len(first) != len(second):
+        raise InvalidInputError(
+            f"{sides[0]} holds {len(first)} texts and {sides[1]} {len(second)}; give one, or as many", param=sides[0]
+        )
+    return list(zip(first, second, strict=True))
+
+
+def _limit(model: Embedder | Reranker, tokens: int | None) -> tuple[int | None, Truncation | None]:
+    """How many tokens are read and what happens to longer texts, by ``truncate_prompt_tokens``."""
+    if tokens is None:
+        return None, None
+    cut: Truncation = "left" if model.truncation == "left" else "right"
+    return (None if tokens == -1 else min(tokens, model.max_length)), cut
+
+
+def _scored(call: Call, model: Reranker, name: str, request: VllmScore, pairs: list[tuple[str, str]]) -> Response:
+    length, cut = _limit(model, request.truncate_prompt_tokens)
+    found = model.score(pairs, normalize=request.use_activation is not False, max_length=length, truncation=cut)
+    body = {
+        "id": f"score-{uuid.uuid4().hex}",
+        "object": "list",
+        "created": int(time.time()),
+        "model": name,
+        "data": [{"index": i, "object": "score", "score": score} for i, score in enumerate(found)],
+        "usage": usage(int(found.tokens.sum())),
+    }
+    return answer(call, model, body, np.flatnonzero(found.truncated).tolist())
+
+
+def _ranked(call: Call, model: Reranker, name: str, request: VllmRerank) -> Response:
+    length, cut = _limit(model, request.truncate_prompt_tokens)
+    wish = RankWish(
+        request.top_n or None,
+        max_length=length,
+        document_max_length=request.max_tokens_per_doc or None,
+        truncation=cut,
+    )
+    ranking = rank(model, request.query, request.documents, wish)
+    body = {
+        "id": f"rerank-{uuid.uuid4().hex}",
+        "model": name,
+        "usage": usage(ranking.tokens),
+        "results": results(ranking, lambda index: {"text": request.documents[index]}),
+    }
+    return answer(call, model, body, ranking.truncated)
+
+
+def _pooled(call: Call, model: Embedder, request: VllmPooling, inputs: list[Item]) -> Response:
+    length, cut = _limit(model, request.truncate_prompt_tokens)
+    if request.task == "embed":
+        wish = Wish(dimensions=request.dimensions, max_length=length, truncation=cut)
+        found = embed(model, request.model, inputs, wish, call.settings)
+        data = written(found.dense, request.encoding_format)
+    else:
+        found = _tokens(model, request, inputs, length, cut)
+        matrices = list(found.multivector or [])
+        data = [packed(matrix) for matrix in matrices] if request.encoding_format == "base64" else matrices
+    body = {
+        "id": f"pool-{uuid.uuid4().hex}",
+        "object": "list",
+        "created": int(time.time()),
+        "model": request.model,
+        "data": [{"index": i, "object": "pooling", "data": row} for i, row in enumerate(data)],
+        "usage": usage(int(found.tokens.sum())),
+    }
+    return answer(call, model, body, cut_of(found))
+
+
+def _tokens(
+    model: Embedder, request: VllmPooling, inputs: list[Item], length: int | None, cut: Truncation | None
+) -> Embeddings:
+    """Token vectors of the model's own head where it has one, else its last hidden states at unit length."""
+    texts: list[Any] = inputs
+    if not all(isinstance(item, str) for item in inputs):
+        raise InvalidInputError("token_embed reads texts, not token ids", param="input")
+    if request.dimensions is not None:
+        raise InvalidInputError("dimensions cuts vectors of texts, and token_embed gives others", param="dimensions")
+    if "multivector" in model.outputs:
+        return collect(model, texts, "multivector", max_length=length, truncation=cut)
+    return model.encode_states(texts, normalize=True, max_length=length, truncation=cut)
