@@ -275,3 +275,14 @@ def test_lowercase_is_applied_before_tokenising(tiny_xlmr: Path) -> None:
     keeping = Tokenizer(path, 1, vocab_size=size)
     assert ids(lowering.encode(["The DOG"], 64)) == ids(keeping.encode(["the dog"], 64))
     assert ids(keeping.encode(["The DOG"], 64)) != ids(keeping.encode(["the dog"], 64))
+
+
+def test_a_marker_is_one_more_special_token_behind_the_first(tokenizer: Tokenizer) -> None:
+    marked = tokenizer.with_marker(7)
+    (plain,), (found,) = tokenizer.encode(["the giant panda"], 20).ids, marked.encode(["the giant panda"], 20).ids
+    assert found.tolist() == [plain[0], 7, *plain[1:]]
+    cut = marked.encode(["the giant panda is a bear"], 5)
+    assert len(cut.ids[0]) == 5
+    assert cut.ids[0][1] == 7
+    with pytest.raises(InvalidInputError, match="with 3 special tokens it must be more"):
+        marked.encode(["panda"], 3)

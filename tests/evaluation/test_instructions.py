@@ -142,5 +142,5 @@ def test_prompts_of_other_tasks_and_empty_names_change_nothing():
 
 def test_an_empty_prompt_is_a_prompt():
     model = BGE.with_changes(prompts={"NFCorpus": ""})
-    assert wording(model, NFCORPUS, "query") == Wording(prompt="")
+    assert wording(model, NFCORPUS, "query") == Wording("query", prompt="")
     assert written(model, NFCORPUS, "query") == "x"

@@ -8,15 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from lagotto.core.errors import ModelNotFoundError, UnsupportedModelError
+from lagotto.core.errors import InvalidInputError, ModelNotFoundError, UnsupportedModelError
 from lagotto.evaluation import store
 from lagotto.evaluation.datasets.corpus import ListCorpus
 from lagotto.evaluation.legs import retrieve
 from lagotto.evaluation.measures import parse_measure
 from lagotto.evaluation.pipeline import DenseLeg, Fusion, MultiVectorLeg, Rescore, SparseLeg, System
 from lagotto.evaluation.retrieval import evaluate_retrieval, rank
+from lagotto.heads.similarity import max_sim_matrix
 from support.checkpoints import BERT, DenseLayer, write_embedder
 from support.collection import DOCUMENTS, EMPTY, QUERIES, collection, documents
+from support.token_models import write_colbert, write_splade
 from support.token_scores import ALL, DOCUMENT_TEXTS, QUERY_TEXTS, check, tables
 
 NDCG = [parse_measure("ndcg@10")]
@@ -101,6 +103,34 @@ def test_what_a_leg_took(bench, sparse, multi, data):
         assert ranked.vector_bytes == round(sizes[leg.output] / DOCUMENTS)
         assert ranked.warnings == (f"1 of 40 documents were longer than {leg.model} reads and lost their end",)
         assert ranked.lengths[0].truncated == 1
+
+
+# Models without a dense vector
+
+
+@pytest.mark.parametrize(("write", "kind"), [(write_splade, SparseLeg), (write_colbert, MultiVectorLeg)])
+@pytest.mark.parametrize("prompts", [{}, {"query_prompt": "find ", "document_prompt": "text "}])
+def test_splade_and_colbert_write_queries_and_documents_in_their_own_way(bench, data, tmp_path, write, kind, prompts):
+    leg = kind(str(write(tmp_path / "m")), **prompts)
+    model = bench.embedder(leg)
+    queries = model.encode_queries(QUERY_TEXTS, prompt=prompts.get("query_prompt"))
+    found = model.encode_documents(DOCUMENT_TEXTS, prompt=prompts.get("document_prompt"))
+    ranked = retrieve(bench, leg, data, DOCUMENTS)
+    if kind is SparseLeg:
+        check(ranked, model.similarity(queries, found), DOCUMENTS, hits_only=True)
+        return
+    assert set(queries.tokens.tolist()) == {12}  # filled up
+    assert ranked.stages[1].tokens == queries.tokens.sum()
+    check(ranked, max_sim_matrix(queries.multivector.half(), found.multivector.half()), DOCUMENTS)
+
+
+@pytest.mark.parametrize("write", [write_splade, write_colbert])
+def test_what_such_a_model_does_not_give_is_refused(bench, data, tmp_path, write):
+    name = str(write(tmp_path / "m"))
+    other = MultiVectorLeg(name) if write is write_splade else SparseLeg(name)
+    for leg in (DenseLeg(name), other):
+        with pytest.raises(InvalidInputError, match="output, not (dense|sparse|multivector)"):
+            retrieve(bench, leg, data, 10)
 
 
 # One pass for all

@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 
 from lagotto import Embedder, MultiCls, Windows
+from lagotto.batch.windows import windows
 from lagotto.core.errors import CheckpointError, InvalidInputError, UnsupportedModelError
+from lagotto.engines.openvino import engine
 from lagotto.flag import BGEM3FlagModel, FlagModel
 from lagotto.heads.similarity import lexical_matching, max_sim_matrix
 from lagotto.models import pipeline
-from support.checkpoints import DenseLayer, some_texts, write_embedder, write_m3, write_plain
+from support.checkpoints import WORDS, DenseLayer, some_texts, write_embedder, write_m3, write_plain
 from support.token_models import write_colbert, write_masked_lm, write_splade
 
 TEXTS = some_texts(20, seed=3, longest=30)
+LONG = " ".join([word for word in WORDS if len(word) > 1] * 3)  # each one token
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,8 @@ def test_token_ids(splade: Embedder, colbert: Embedder) -> None:
     vectors = colbert.encode_ids(ids).multivector
     assert vectors is not None
     assert [len(row) for row in vectors] == [5, 3]
+    with pytest.raises(InvalidInputError, match="gives sparse output, not dense"):
+        splade.encode_ids(ids, outputs={"dense"})
 
 
 def test_similarity_is_that_of_what_they_give(splade: Embedder, colbert: Embedder) -> None:
@@ -131,6 +136,90 @@ def test_lengths_of_queries_and_documents(colbert_folder: Path, colbert: Embedde
         found = narrow.encode_queries("panda")
         assert narrow.encode_documents(long).tokens.tolist() == [6]
         assert (found.tokens.tolist(), found.truncated.tolist()) == ([12], [False])
+
+
+@pytest.mark.parametrize("most", [None, 5])
+def test_windows_of_weights_are_what_one_pass_over_them_gives(tmp_path: Path, most: int | None) -> None:
+    folder = write_splade(tmp_path / "m", settings={"max_active_dims": most})
+    with Embedder(folder, precision="f32", threads=2) as model:
+        words = LONG.split()
+        whole = model.encode(["panda", LONG], truncation=Windows(20, overlap=4))
+        parts = [model.encode(" ".join(words[slice(*span)])).sparse for span in windows(len(words), 18, 4)]
+    found, largest = whole.sparse, np.zeros(model.engine.output, np.float32)
+    assert found is not None
+    assert len(parts) > 2
+    for part in parts:
+        assert part is not None
+        largest[part.indices] = np.maximum(largest[part.indices], part.values)
+    expected = np.sort(largest[largest > 0])[::-1][:most]
+    np.testing.assert_allclose(np.sort(found.row(1)[1])[::-1], expected, atol=1e-5)
+    np.testing.assert_allclose(largest[found.row(1)[0]], found.row(1)[1], atol=1e-5)
+    assert whole.tokens.tolist() == [3, len(words) + 2]
+    assert not whole.truncated.any()
+
+
+def test_windows_of_token_vectors_give_each_token_once(colbert: Embedder) -> None:
+    words = LONG.split()
+    found = colbert.encode_documents(["panda", LONG], truncation=Windows(20, overlap=0))
+    short = colbert.encode_documents("panda").multivector
+    first = colbert.encode_documents(" ".join(words[:17])).multivector  # beside [CLS], the marker and [SEP]
+    assert found.multivector is not None
+    assert short is not None
+    assert first is not None
+    np.testing.assert_allclose(found.multivector.row(0), short.row(0), atol=1e-5)
+    assert found.tokens.tolist() == [4, len(words) + 3]
+    assert np.diff(found.multivector.offsets).tolist() == [4, len(words) + 3]
+    np.testing.assert_allclose(found.multivector.row(1)[:19], first.row(0)[:19], atol=1e-5)
+
+
+def test_ways_to_read_long_texts_that_have_no_meaning_are_refused(tmp_path: Path, colbert: Embedder) -> None:
+    with Embedder(write_splade(tmp_path / "m", pooling_strategy="sum"), precision="f32") as summed:
+        assert summed.encode("panda").sparse is not None
+        with pytest.raises(UnsupportedModelError, match="adds up the weights"):
+            summed.encode("panda", truncation=Windows())
+        with pytest.raises(UnsupportedModelError, match="MultiCls is for models that pool the CLS token"):
+            summed.encode("panda", truncation=MultiCls())
+    with pytest.raises(UnsupportedModelError, match="fills queries up to 12 tokens"):
+        colbert.encode_queries("panda", truncation=Windows())
+    with pytest.raises(UnsupportedModelError, match="MultiCls is for models that pool the CLS token"):
+        colbert.encode_documents("panda", truncation=MultiCls())
+
+
+def test_states_are_those_of_all_that_a_query_is_filled_up_with(colbert: Embedder) -> None:
+    states = colbert.encode_states("panda", role="query")
+    assert states.tokens.tolist() == [12]
+    assert states.multivector is not None
+    assert len(states.multivector.row(0)) == 12
+
+
+def test_spans_need_dense_vectors(splade: Embedder, colbert: Embedder) -> None:
+    for model, own in ((splade, "sparse"), (colbert, "multivector")):
+        with pytest.raises(InvalidInputError, match=f"gives {own} output, not dense"):
+            model.encode_spans("panda", [(0, 5)])
+
+
+def test_the_torch_engine_is_refused(splade_folder: Path, colbert_folder: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    for folder in (splade_folder, colbert_folder):
+        with pytest.raises(UnsupportedModelError, match="by engine 'openvino' alone"):
+            Embedder(folder, engine="torch")
+
+
+def test_a_colbert_graph_has_states_from_the_start(
+    tmp_path: Path, colbert_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[bool] = []
+    build = engine.build
+
+    def counted(checkpoint: Any, *, states: bool) -> Any:
+        built.append(states)
+        return build(checkpoint, states=states)
+
+    monkeypatch.setattr(engine, "build", counted)
+    with Embedder(colbert_folder, precision="f32", cache_dir=tmp_path) as model:
+        model.encode_queries("panda")
+    assert built == [True]
 
 
 @pytest.mark.parametrize(
@@ -183,45 +272,3 @@ def test_flag_classes_say_what_such_a_model_gives(tmp_path: Path, splade_folder:
     with pytest.raises(InvalidInputError, match="gives sparse output, not dense"):
         three.encode("panda")
     assert three.encode("panda", return_dense=False, return_sparse=True)["lexical_weights"]
-
-
-def test_windows_of_a_document_give_each_token_one_vector(colbert: Embedder) -> None:
-    text = " ".join(some_texts(3, seed=5, longest=25))
-    whole = colbert.encode_documents(text, max_length=64)
-    assert whole.tokens[0] > 24
-    found = colbert.encode_documents(text, max_length=20, truncation=Windows(overlap=6))
-    assert found.tokens[0] == whole.tokens[0]
-    assert not found.truncated[0]
-    assert whole.multivector is not None
-    assert found.multivector is not None
-    assert found.multivector[0].shape == whole.multivector[0].shape
-    np.testing.assert_allclose(np.linalg.norm(found.multivector[0], axis=1), 1, atol=1e-5)
-    short = text.split()[0]
-    fits, plain = colbert.encode_documents(short, truncation=Windows()), colbert.encode_documents(short)
-    assert fits.multivector is not None
-    assert plain.multivector is not None
-    np.testing.assert_array_equal(fits.multivector[0], plain.multivector[0])
-
-
-def test_windows_of_a_splade_text_give_the_largest_weights(splade: Embedder) -> None:
-    text = " ".join(some_texts(6, seed=7, longest=30))
-    found = splade.encode(text, max_length=20, truncation=Windows(overlap=0)).sparse
-    first = splade.encode(text, max_length=20).sparse
-    assert found is not None
-    assert first is not None
-    kept = found[0]
-    assert all(kept[token] >= weight - 1e-6 for token, weight in first[0].items())
-
-
-def test_windows_that_would_count_twice_or_have_no_place_are_refused(colbert: Embedder, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match="fills queries up"):
-        colbert.encode_queries("panda", truncation=Windows())
-    with (
-        Embedder(write_splade(tmp_path / "sum", pooling_strategy="sum"), precision="f32") as summed,
-        pytest.raises(UnsupportedModelError, match="sums weights"),
-    ):
-        summed.encode("panda", truncation=Windows())
-    with pytest.raises(UnsupportedModelError, match="MultiCls is for models that pool the CLS token"):
-        colbert.encode("panda", truncation=MultiCls())
-    with pytest.raises(InvalidInputError, match="gives no dense vectors"):
-        colbert.encode_spans("a panda", [(0, 1)])

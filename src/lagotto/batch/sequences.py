@@ -55,16 +55,15 @@ class Sequences:
         """(inputs,) tokens of each input, those that windows share counted once."""
         return np.bincount(np.array(self.owner, np.int64), self.weights(), self.inputs).astype(np.int32)
 
-    def speaking(self, row: int, first: int = 0) -> slice | Ids:
-        """Positions of one sequence, from ``first`` on, that no other window speaks for.
+    def speaking(self, row: int) -> Ids:
+        """Positions of one sequence whose states stand for its text: those that no other window speaks for.
 
-        CLS tokens that were put in stand for none of the text.
+        CLS tokens that were put in stand for none of it.
         """
+        positions = np.arange(len(self.ids[row]), dtype=np.int32)
         if self.cls is not None:
-            kept = np.delete(np.arange(len(self.ids[row]), dtype=np.int32), self.cls[row][1:])
-            return kept[kept >= first]
-        start, end = (0, len(self.ids[row])) if self.own is None else self.own[row]
-        return slice(max(start, first), end)
+            return np.delete(positions, self.cls[row][1:])
+        return positions if self.own is None else positions[slice(*self.own[row])]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

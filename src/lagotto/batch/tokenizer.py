@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +47,12 @@ class Tokenizer:
                 f"{path} gives token ids up to {largest}, but the model has {vocab_size} embeddings: "
                 "the tokenizer is not this model's"
             )
+
+    def with_marker(self, marker: int) -> Tokenizer:
+        """The same with one more special token, behind the first one of every sequence."""
+        marked, prefix = copy(self), self.template.prefix
+        marked.template = replace(self.template, prefix=(*prefix[:1], marker, *prefix[1:]))
+        return marked
 
     def encode(
         self,

@@ -175,16 +175,16 @@ def runs(card: ModelCard) -> bool:
 def runs_on(card: ModelCard) -> EngineName | None:
     """The engine that runs the model; None for one that no engine runs yet.
 
-    An encoder or language model with a head for vectors, sparse weights or one logit runs, unless its authors run it
-    through code of their own, or its texts are put together in a way of their own (``options``).
+    An encoder or language model with a dense vector or a classification head runs, and an encoder of Lagotto's own with
+    sparse weights or token vectors alone (SPLADE, ColBERT), unless its authors run it through code of their own, or its
+    texts are put together in a way of their own (``options``).
     """
-    native = card.architecture in NATIVE_ARCHITECTURES
-    heads = {"dense", "classification"} | ({"sparse", "multi_vector"} if native else set())
-    if card.remote_code or not heads & set(card.heads):
+    if card.remote_code or (card.task == "embed" and _OWN_WAYS & set(card.options)):
         return None
-    if card.task == "embed" and not native and (card.pooling == "none" or _OWN_WAYS & set(card.options)):
-        return None
-    return engine_for(card.architecture)
+    engine = engine_for(card.architecture)
+    if "classification" in card.heads or ("dense" in card.heads and card.pooling != "none"):
+        return engine
+    return engine if engine == "openvino" and {"sparse", "multi_vector"} & set(card.heads) else None
 
 
 def _default_prompt(facts: FolderFacts) -> str:

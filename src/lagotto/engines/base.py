@@ -58,8 +58,9 @@ class Engine(Protocol):
         """Queue a batch; the future gives (rows, output) float32: pooled vectors not yet normalised, or logits.
 
         With ``"states"`` it gives (rows, tokens, hidden). A token behind a row's length has a state too, for which it
-        looked at the tokens within the length; these do not see it. The tokens' axis may be longer than the batch's.
-        Only embedders have states. Never waits: callers bound what they have in flight. Raises `ClosedError`.
+        looked at the tokens within the length; these do not see it. (Torch's packed batches leave such tokens out:
+        models that have them are not run there.) The tokens' axis may be longer than the batch's. Only embedders have
+        states. Never waits: callers bound what they have in flight. Raises `ClosedError`.
         """
         ...
 

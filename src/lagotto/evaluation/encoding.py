@@ -24,7 +24,7 @@ def leg_wording(part: Encoder, embedder: Embedder, task: TaskHint, side: Side) -
     """How texts are written: by the leg's prompt or instruction, else as the card says for the task."""
     prompt = part.document_prompt if side == "document" else part.query_prompt
     if prompt is not None:
-        return Wording(prompt=prompt)
+        return Wording(side, prompt=prompt)
     if part.query_instruction is not None and side != "document":
         return Wording("query", instruction=part.query_instruction)
     return wording(embedder.card, task, side)

@@ -46,7 +46,7 @@ def wording(card: ModelCard, task: TaskHint, side: Side) -> Wording:
     """
     for name in _names(task, side):
         if name in card.prompts:
-            return Wording(prompt=card.prompts[name])
+            return Wording(side, prompt=card.prompts[name])
     if side == "document":
         return Wording("document")
     if takes_instructions(card):

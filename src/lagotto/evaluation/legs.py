@@ -115,7 +115,7 @@ def _bytes(vectors: SparseVectors | MultiVectors) -> int:
     """What an index holds of them: a token id and a weight an entry, or the token vectors."""
     if isinstance(vectors, SparseVectors):
         return vectors.indices.nbytes + vectors.values.nbytes
-    return vectors.vectors.nbytes
+    return vectors.nbytes
 
 
 def _searched(leg: EncoderLeg, seconds: float, data: RetrievalData) -> Stage:

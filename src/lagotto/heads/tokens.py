@@ -95,7 +95,7 @@ class MultiVectorHead:
 
     linear: Linear
     first: int
-    """Position of the first token that gets a vector: 1 for BGE-M3, which gives CLS none, 0 for ColBERT."""
+    """Tokens left out at the beginning: 1 for BGE-M3, which gives CLS no vector, 0 for ColBERT."""
     dropped: frozenset[int] = frozenset()
     """Ids of tokens that get no vector."""
 
@@ -104,9 +104,10 @@ class MultiVectorHead:
         """Length of the vectors."""
         return len(self.linear.bias)
 
-    def __call__(self, states: States, ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """(kept tokens, dimension) unit vectors of tokens from position ``first`` on."""
-        return normalize(self.linear(states[~np.isin(ids, list(self.dropped))]))
+    def __call__(self, states: States, ids: NDArray[np.int32], positions: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(kept tokens, dimension) unit vectors of a text, of the tokens at these positions alone."""
+        kept = positions[(positions >= self.first) & ~np.isin(ids[positions], list(self.dropped))]
+        return normalize(self.linear(states[kept]))
 
 
 def find_head(folder: Path, names: Sequence[str]) -> Path | None:

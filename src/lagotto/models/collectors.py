@@ -64,16 +64,14 @@ class VocabularyOutputs:
 
     output: Output = "pooled"
 
-    def __init__(self, sequences: int, vocabulary: int, most: int | None) -> None:
-        self._vocabulary, self._most = vocabulary, most
+    def __init__(self, sequences: int, vocabulary: int) -> None:
+        self._vocabulary = vocabulary
         self._rows: list[_Row] = [(np.zeros(0, np.int32), np.zeros(0, np.float32))] * sequences
 
     def add(self, rows: Sequence[int], values: NDArray[np.float32]) -> None:
         """(rows, vocabulary) weights."""
         for row, weights in zip(rows, values, strict=True):
             ids = np.flatnonzero(weights > 0).astype(np.int32)
-            if self._most is not None and len(ids) > self._most:
-                ids = np.sort(ids[np.argpartition(weights[ids], -self._most)[-self._most :]])
             self._rows[row] = ids, weights[ids]
 
     def value(self) -> TokenValues:
@@ -104,8 +102,7 @@ class TokenOutputs:
             if heads.sparse is not None:
                 self._sparse[row] = heads.sparse(states, ids)
             if heads.multivector is not None:
-                where = self._sequences.speaking(row, heads.multivector.first)
-                self._multi[row] = heads.multivector(states[where], ids[where])
+                self._multi[row] = heads.multivector(states, ids, self._sequences.speaking(row))
 
     def value(self) -> TokenValues:
         """Everything, in the order of the sequences."""

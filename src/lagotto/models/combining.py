@@ -34,9 +34,9 @@ def combine_dense(
     return out
 
 
-def combine_sparse(found: SparseVectors, sequences: Sequences) -> SparseVectors:
-    """For each token of an input the largest of its weights in all windows."""
-    if len(sequences) == sequences.inputs:
+def combine_sparse(found: SparseVectors, sequences: Sequences, most: int | None) -> SparseVectors:
+    """For each token of an input the largest of its weights in all windows; of these the ``most`` largest, if given."""
+    if len(sequences) == sequences.inputs and most is None:
         return found
     rows = []
     for start, end in pairwise([*sequences.firsts().tolist(), len(sequences)]):
@@ -44,6 +44,9 @@ def combine_sparse(found: SparseVectors, sequences: Sequences) -> SparseVectors:
         ids, places = np.unique(found.indices[part], return_inverse=True)
         weights = np.zeros(len(ids), np.float32)
         np.maximum.at(weights, places, found.values[part])
+        if most is not None and len(ids) > most:
+            kept = np.sort(np.argpartition(weights, -most)[-most:])
+            ids, weights = ids[kept], weights[kept]
         rows.append((ids, weights))
     return SparseVectors.from_rows(rows, found.vocabulary)
 

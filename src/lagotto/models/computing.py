@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lagotto.batch.long_texts import LongTexts, MultiCls, Windows
 from lagotto.batch.sequences import Sequences
 from lagotto.core.arrays import check_dimensions, normalize, shorten
 from lagotto.core.errors import InvalidInputError, UnsupportedModelError
-from lagotto.core.token_values import MultiVectors, SparseVectors
 from lagotto.core.values import Embeddings
+from lagotto.models.collectors import TokenValues
 from lagotto.models.combining import combine_dense, combine_multivector, combine_sparse
 from lagotto.models.loading import Loaded
 from lagotto.models.pipeline import run
-from lagotto.models.rendering import Rendering, Role
+from lagotto.models.sides import Side, sides
 from lagotto.models.token_outputs import HeadReader, chosen_outputs
 
 
@@ -25,15 +24,15 @@ from lagotto.models.token_outputs import HeadReader, chosen_outputs
 class Wanted:
     """What a call asks of each text."""
 
-    limit: int | None
-    """Tokens a text may have; None: as many as is usual for its side."""
+    side: Side
+    """How it is tokenised."""
+    limit: int
+    """Tokens it may have."""
     long: LongTexts
-    """What happens to longer ones."""
+    """What happens to a longer one."""
     dimensions: int | None = None
     normalize: bool | None = None
     outputs: Collection[str] | None = None
-    """None: what the model gives, the dense vector of one that has one."""
-    role: Role = "text"
 
 
 Compute = Callable[[Iterable[Sequences], Callable[[int], None] | None], Iterator[Embeddings]]
@@ -46,78 +45,63 @@ class Computing:
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._heads = HeadReader(loaded)
-
-    def encode(self, texts: Sequence[str], render: Rendering, wanted: Wanted, start: int) -> Sequences:
-        """Token ids of texts, the first of which has the number ``start``."""
-        side = self._heads.sides[wanted.role]
-        limit = side.max_length if wanted.limit is None else wanted.limit
-        return side.encode(texts, render, limit, wanted.long, start)
+        self.sides = sides(loaded)
+        """How texts become token ids, by what they are."""
 
     def start(self, wanted: Wanted) -> Compute:
         """The function that turns sequences into values; all that can be wrong with what is wanted is wrong here."""
-        loaded, checkpoint = self._loaded, self._loaded.checkpoint
-        outputs = chosen_outputs(wanted.outputs, checkpoint)
+        loaded = self._loaded
+        outputs = chosen_outputs(wanted.outputs, loaded.checkpoint)
         if wanted.dimensions is not None:
             if "dense" not in outputs:
                 raise InvalidInputError("dimensions cuts dense vectors, and outputs does not ask for them")
             check_dimensions(wanted.dimensions, loaded.engine.info.output)
-        unit = checkpoint.card.normalize if wanted.normalize is None else wanted.normalize
         self._check_long(wanted)
-        how = wanted.long.combine if isinstance(wanted.long, Windows) else "mean"
-        many_cls = isinstance(wanted.long, MultiCls)
-        collect = self._heads.collector(outputs, wanted.role, many_cls=many_cls)
+        collect = self._heads.collector(outputs, wanted.side.dropped, several_cls=isinstance(wanted.long, MultiCls))
 
         def compute(encoded: Iterable[Sequences], done: Callable[[int], None] | None) -> Iterator[Embeddings]:
             for part in run(loaded.engine, loaded.tokenizer.pad_id, encoded, collect, done):
-                found = part.outputs
-                vectors = None
-                if found.dense is not None:
-                    vectors = combine_dense(_cut(found.dense, wanted.dimensions, unit), part.sequences, how, unit)
-                yield _embeddings(part.sequences, vectors, found.sparse, found.multivector)
+                yield self._embeddings(part.sequences, part.outputs, wanted)
 
         return compute
 
     def nothing(self, wanted: Wanted) -> Embeddings:
         """The value of no texts."""
-        outputs = chosen_outputs(wanted.outputs, self._loaded.checkpoint)
-        none = Sequences([], [], [], [], 0)
-        width = (wanted.dimensions or self._loaded.engine.info.output) if "dense" in outputs else 0
-        found = self._heads.collector(outputs, wanted.role)(none).value()
-        return _embeddings(none, np.zeros((0, width), np.float32), found.sparse, found.multivector)
+        return next(self.start(wanted)([Sequences([], [], [], [], 0)], None))
+
+    def _embeddings(self, sequences: Sequences, values: TokenValues, wanted: Wanted) -> Embeddings:
+        """One value a text."""
+        card = self._loaded.checkpoint.card
+        dense, sparse, multivector = np.zeros((sequences.inputs, 0), np.float32), None, None
+        if values.dense is not None:
+            unit = card.normalize if wanted.normalize is None else wanted.normalize
+            how = wanted.long.combine if isinstance(wanted.long, Windows) else "mean"
+            short = shorten(values.dense, wanted.dimensions)
+            dense = combine_dense(normalize(short) if unit else short, sequences, how, unit)
+        if values.sparse is not None:
+            sparse = combine_sparse(values.sparse, sequences, card.options.get("max_active_dims"))
+        if values.multivector is not None:
+            multivector = combine_multivector(values.multivector, sequences)
+        truncated = np.array(sequences.truncated, np.bool_)[sequences.firsts()]
+        return Embeddings(dense, sequences.totals(), truncated, sparse, multivector)
 
     def _check_long(self, wanted: Wanted) -> None:
-        """Raise `UnsupportedModelError` where the model can't read longer texts so."""
-        checkpoint = self._loaded.checkpoint
-        name, pooling = checkpoint.name, checkpoint.card.pooling
+        """Raise `UnsupportedModelError` for a way to read long texts that has no meaning for the model."""
+        name, pooling = self._loaded.checkpoint.name, self._loaded.checkpoint.card.pooling
         if isinstance(wanted.long, MultiCls) and pooling != "cls":
             raise UnsupportedModelError(
-                f"MultiCls is for models that pool the CLS token; {name} has {pooling} pooling. "
-                "Give truncation=Windows() to read longer texts"
+                f"MultiCls is for models that pool the CLS token; {name} has {pooling} pooling. Give "
+                "truncation=Windows() to read longer texts"
             )
         if not isinstance(wanted.long, Windows):
             return
-        cure = "give truncation='right', 'left' or 'error'"
         if pooling == "splade_sum":
-            raise UnsupportedModelError(f"{name} sums weights over tokens, of which windows share some; {cure}")
-        if self._heads.sides[wanted.role].filler is not None:
-            raise UnsupportedModelError(f"{name} fills queries up to a length of their own, without windows; {cure}")
-
-
-def _cut(vectors: NDArray[np.float32], dimensions: int | None, unit: bool) -> NDArray[np.float32]:
-    short = shorten(vectors, dimensions)
-    return normalize(short) if unit else short
-
-
-def _embeddings(
-    sequences: Sequences,
-    dense: NDArray[np.float32] | None,
-    sparse: SparseVectors | None = None,
-    multivector: MultiVectors | None = None,
-) -> Embeddings:
-    return Embeddings(
-        np.zeros((sequences.inputs, 0), np.float32) if dense is None else dense,
-        sequences.totals(),
-        np.array(sequences.truncated, np.bool_)[sequences.firsts()],
-        None if sparse is None else combine_sparse(sparse, sequences),
-        None if multivector is None else combine_multivector(multivector, sequences),
-    )
+            raise UnsupportedModelError(
+                f"{name} adds up the weights of all tokens (splade_sum), and those that windows share would count "
+                "twice; give truncation='right' or 'left'"
+            )
+        if wanted.side.filler is not None:
+            raise UnsupportedModelError(
+                f"{name} fills queries up to {wanted.side.width} tokens and reads them in one piece, without windows; "
+                "give truncation='right' or 'left' for queries"
+            )

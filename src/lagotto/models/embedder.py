@@ -210,17 +210,16 @@ class Embedder:
         normalize: bool | None = None,
         max_length: int | None = None,
         truncation: LongTexts | None = None,
+        outputs: Collection[OutputName] | None = None,
     ) -> Embeddings:
         """Vectors of token ids of this model's own tokenizer; special tokens are added unless they are there."""
-        wanted = self._wanted("text", dimensions, normalize, None, max_length, truncation)
-        compute, loaded = self._computing.start(wanted), self._loaded
+        wanted = self._wanted("text", dimensions, normalize, outputs, max_length, truncation)
+        compute = self._computing.start(wanted)
         encoded = (
-            loaded.tokenizer.encode_ids(chunk, loaded.limit(max_length), wanted.long, start=start)
+            wanted.side.tokenizer.encode_ids(chunk, wanted.limit, wanted.long, start=start)
             for start, chunk in chunks(checked_ids(inputs), len)
         )
-        return Embeddings.concatenate(
-            list(compute(encoded, None)) or [self._computing.nothing(wanted)], self.engine.output
-        )
+        return self._whole(compute(encoded, None), wanted)
 
     def stream(
         self,
@@ -270,10 +269,10 @@ class Embedder:
           in overlapping windows (``Windows()``), each token from the window in whose middle it lies more.
 
         Raises `InvalidInputError`, with the numbers of text and span, for a span that is not one or has no token,
-        `TextTooLongError` for one that was cut off, `UnsupportedModelError` for a model with Dense modules.
+        `TextTooLongError` for one that was cut off, `UnsupportedModelError` for a model with Dense modules,
+        `InvalidInputError` for one without dense vectors.
         """
         render = self._renderer(role, prompt, instruction)
-        require_dense(self.outputs, self.name)
         wanted = self._wanted(role, dimensions, normalize, DENSE, max_length, truncation)
         with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
             parts = list(compute_spans(self._loaded, checked_spans(texts, spans), render, wanted, done))
@@ -300,11 +299,12 @@ class Embedder:
         render = self._renderer(role, prompt, instruction)
         long = self._truncation if truncation is None else truncation
         check_truncation(long)
-        tokenizer, limit = self._loaded.tokenizer, self._loaded.limit(max_length)
+        wanted, around = self._wanted(role, None, None, None, max_length, long), (render.before, render.after)
 
         def encoded() -> Iterator[Sequences]:
             for start, chunk in chunks(checked_texts(texts), len):
-                yield tokenizer.encode([render(text) for text in chunk], limit, long, start=start)
+                written = [render(text) for text in chunk]
+                yield wanted.side.encode(written, wanted.limit, long, around=around, start=start)
 
         with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
             return compute_states(self._loaded, encoded(), normalize, done)
@@ -363,23 +363,26 @@ class Embedder:
         truncation: LongTexts | None,
     ) -> Wanted:
         """What a call asks, where its lengths are left to the model."""
-        long = self._truncation if truncation is None else truncation
+        side, long = self._computing.sides[role], self._truncation if truncation is None else truncation
         check_long_texts(long)
-        limit = None if max_length is None else self._loaded.limit(max_length)
-        return Wanted(limit, long, dimensions, normalize, outputs, role)
+        limit = side.max_length if max_length is None else self._loaded.limit(max_length)
+        return Wanted(side, limit, long, dimensions, normalize, outputs)
 
     def _collect(self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress) -> Embeddings:
-        parts = list(self._stream(texts, render, wanted, progress))
-        return Embeddings.concatenate(parts or [self._computing.nothing(wanted)], self.engine.output)
+        return self._whole(self._stream(texts, render, wanted, progress), wanted)
+
+    def _whole(self, parts: Iterable[Embeddings], wanted: Wanted) -> Embeddings:
+        return Embeddings.concatenate(list(parts) or [self._computing.nothing(wanted)], self.engine.output)
 
     def _stream(
         self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress
     ) -> Iterator[Embeddings]:
-        compute = self._computing.start(wanted)
+        side, limit, long = wanted.side, wanted.limit, wanted.long
+        compute, around = self._computing.start(wanted), (render.before, render.after)
 
         def encoded() -> Iterator[Sequences]:
             for start, chunk in chunks(checked_texts(texts), len):
-                yield self._computing.encode(chunk, render, wanted, start)
+                yield side.encode([render(text) for text in chunk], limit, long, around=around, start=start)
 
         def parts() -> Iterator[Embeddings]:
             with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:

@@ -8,24 +8,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lagotto.batch.long_texts import LongTexts
-from lagotto.batch.sequences import Ids, Sequences
+from lagotto.batch.sequences import Sequences
 from lagotto.batch.special_tokens import mask_id
 from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.colbert import ColBert
 from lagotto.core.errors import CheckpointError
 from lagotto.models.loading import Loaded
-from lagotto.models.rendering import Rendering, Role
+from lagotto.models.rendering import Role
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A tokenizer, and what it puts around the tokens of a text."""
+    """How texts of one kind are tokenised, and what is made of their tokens."""
 
     tokenizer: Tokenizer
+    """With the kind's marker among its special tokens, where it has one."""
     max_length: int
-    """Tokens a text may have unless a call says otherwise, special tokens and marker included."""
-    marker: int | None = None
-    """Put behind the first token."""
+    """Tokens a text may have unless a call says otherwise, special tokens included."""
     filler: int | None = None
     """Fills a shorter text up to ``width`` tokens."""
     width: int = 0
@@ -35,24 +34,16 @@ class Side:
     """Ids of tokens that get no vector of their own."""
 
     def encode(
-        self, texts: Sequence[str], render: Rendering, max_length: int, long: LongTexts, start: int
+        self, texts: Sequence[str], max_length: int, truncation: LongTexts, *, around: tuple[str, str], start: int
     ) -> Sequences:
-        """As `Tokenizer.encode`, with marker and fillers. The marker counts for ``max_length``, fillers do not."""
-        extra = 0 if self.marker is None else 1
-        written = [render(text) for text in texts]
-        found = self.tokenizer.encode(
-            written, max_length - extra, long, around=(render.before, render.after), start=start
-        )
-        if self.marker is not None:
-            found = _with_ids(found, [np.insert(ids, 1, self.marker) for ids in found.ids])
-            if found.own is not None:  # the first window of a text speaks for its marker
-                found = replace(found, own=[(begin + (begin > 0), end + 1) for begin, end in found.own])
+        """As `Tokenizer.encode`, filled up. The marker counts for ``max_length``, fillers do not."""
+        found = self.tokenizer.encode(texts, max_length, truncation, around=around, start=start)
         if self.filler is None:
             return found
-        lengths = found.lengths()
         fill = np.full(self.width, self.filler, np.int32)
-        filled = _with_ids(found, [np.concatenate([ids, fill[len(ids) :]]) for ids in found.ids])
-        return filled if self.attend else replace(filled, attended=lengths)
+        ids = [np.concatenate([row, fill[len(row) :]]) for row in found.ids]
+        attended = None if self.attend else found.lengths()
+        return replace(found, ids=ids, second=[len(row) for row in ids], attended=attended)
 
 
 def sides(loaded: Loaded) -> Mapping[Role, Side]:
@@ -68,12 +59,15 @@ def sides(loaded: Loaded) -> Mapping[Role, Side]:
         return {"text": plain, "query": plain, "document": plain}
     skipped = (tokenizer.token_id(token) for token in described.skipped)
     text = replace(plain, dropped=frozenset(number for number in skipped if number is not None))
-    marker = _marker(described.query_marker, tokenizer)
-    query = replace(plain, max_length=_query_length(loaded, described), marker=marker)
+    query = replace(
+        plain,
+        tokenizer=_marked(tokenizer, described.query_marker),
+        max_length=_query_length(loaded, described),
+    )
     if described.expanded_length is not None:
         filler = _filler(loaded, described.expansion_token)
         query = replace(query, filler=filler, width=described.expanded_length, attend=described.attend)
-    document = replace(text, marker=_marker(described.document_marker, tokenizer))
+    document = replace(text, tokenizer=_marked(tokenizer, described.document_marker))
     return {"text": text, "query": query, "document": document}
 
 
@@ -84,19 +78,15 @@ def _query_length(loaded: Loaded, described: ColBert) -> int:
     return min(own, loaded.max_length) if loaded.max_length < checkpoint.usual_length else own
 
 
-def _with_ids(found: Sequences, ids: list[Ids]) -> Sequences:
-    return replace(found, ids=ids, second=[len(row) for row in ids])
-
-
-def _marker(text: str, tokenizer: Tokenizer) -> int | None:
-    """A marker's id, as it stands (PyLate's "[Q] " is a token with its space) or without white space around it."""
-    if not text.strip():
-        return None
-    found = tokenizer.token_id(text)
-    found = tokenizer.token_id(text.strip()) if found is None else found
+def _marked(tokenizer: Tokenizer, marker: str) -> Tokenizer:
+    """With a marker, as it stands (PyLate's "[Q] " is a token with its space) or without white space around it."""
+    if not marker.strip():
+        return tokenizer
+    found = tokenizer.token_id(marker)
+    found = tokenizer.token_id(marker.strip()) if found is None else found
     if found is None:
-        raise CheckpointError(f"the marker {text!r} is no token of this model's tokenizer.json")
-    return found
+        raise CheckpointError(f"the marker {marker!r} is no token of this model's tokenizer.json")
+    return tokenizer.with_marker(found)
 
 
 def _filler(loaded: Loaded, text: str | None) -> int:

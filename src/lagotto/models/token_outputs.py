@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -20,8 +20,6 @@ from lagotto.heads.tokens import Linear, MultiVectorHead, SparseHead, find_head,
 from lagotto.models.collectors import DenseOutputs, TokenHeads, TokenOutputs, TokenValues, VocabularyOutputs
 from lagotto.models.loading import Loaded
 from lagotto.models.pipeline import Collector
-from lagotto.models.rendering import Role
-from lagotto.models.sides import Side, sides
 
 OutputName = Literal["dense", "sparse", "multivector"]
 """What can be asked of an embedder; see `Embeddings`."""
@@ -100,31 +98,26 @@ def token_scores(queries: object, documents: object) -> NDArray[np.float32]:
 
 
 class HeadReader:
-    """The sides and heads of one model; heads' files are read when they are first asked for, and once."""
+    """The heads of one model; their files are read when they are first asked for, and once."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._known: dict[tuple[frozenset[str], frozenset[int]], TokenHeads] = {}
-        self.sides: Mapping[Role, Side] = sides(loaded)
-        """How texts become token ids, by what they are."""
 
     def collector(
-        self, outputs: frozenset[str], role: Role, *, many_cls: bool = False
+        self, outputs: frozenset[str], dropped: frozenset[int], *, several_cls: bool
     ) -> Callable[[Sequences], Collector[TokenValues]]:
-        """What makes the collector of a chunk, for these outputs of texts of one kind.
+        """What makes the collector of a chunk, for these outputs.
 
-        With ``many_cls`` the dense vector is the mean of several CLS tokens' states.
-
-        Raises `ModelNotFoundError` that names a missing head, `CheckpointError` for one that does not fit.
+        Tokens with the ids ``dropped`` get no vector of their own; ``several_cls``: texts may have more than one CLS
+        token, whose mean is the dense vector. Raises `ModelNotFoundError` that names a missing head, `CheckpointError`
+        for one that does not fit.
         """
-        loaded = self._loaded
-        if outputs == {"dense"} and not many_cls:
-            return lambda sequences: DenseOutputs(len(sequences), loaded.engine.info.output)
-        card = loaded.checkpoint.card
-        if is_splade(card.pooling):
-            most = card.options.get("max_active_dims")
-            return lambda sequences: VocabularyOutputs(len(sequences), loaded.engine.info.output, most)
-        dropped = self.sides[role].dropped
+        loaded, width = self._loaded, self._loaded.engine.info.output
+        if outputs == {"dense"} and not several_cls:
+            return lambda sequences: DenseOutputs(len(sequences), width)
+        if is_splade(loaded.checkpoint.card.pooling):
+            return lambda sequences: VocabularyOutputs(len(sequences), width)
         key = (outputs, dropped)
         if key not in self._known:
             self._known[key] = _open_heads(loaded, outputs, dropped)

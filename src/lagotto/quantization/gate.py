@@ -22,7 +22,7 @@ class Limits:
     mean_cosine: float = 0.998
     """Least mean cosine between its vectors and the original's (embedders)."""
     rank_correlation: float = 0.99
-    """Least Spearman correlation between its scores and the original's (rerankers)."""
+    """Least Spearman correlation between its scores and the original's (rerankers, SPLADE, ColBERT)."""
     ndcg_loss: float = 0.5
     """Most points of nDCG@10 (on the scale of 0 to 100) it may lose on any labelled set."""
 
@@ -41,7 +41,7 @@ class Agreement:
     items: int
     """Texts, or pairs."""
     cosine: Mapping[str, float] | None
-    """Of vectors of the same text: ``mean``, ``min``, ``p1``, ``p10``, ``p50``. None for a reranker."""
+    """Of vectors of the same text: ``mean``, ``min``, ``p1``, ``p10``, ``p50``. None without dense vectors."""
     pearson: float
     """Of similarities between different texts (or of scores of pairs)."""
     spearman: float

@@ -19,14 +19,15 @@ from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.architectures import NATIVE_ARCHITECTURES
 from lagotto.cards.checkpoint import Checkpoint, open_checkpoint
 from lagotto.cards.quantized import FORMAT, QUANTIZATION_FILE
-from lagotto.cards.schema import ModelCard, Task
+from lagotto.cards.schema import Head, ModelCard, Task
 from lagotto.cards.sources import locate
 from lagotto.core.errors import InvalidInputError, UnsupportedModelError
 from lagotto.core.hardware import available_cpus, cpu_name
+from lagotto.core.values import Embeddings
 from lagotto.evaluation.datasets.open import Data, open_data
 from lagotto.evaluation.datasets.retrieval import RetrievalData
 from lagotto.evaluation.evaluate import evaluate
-from lagotto.evaluation.pipeline import Bm25Leg, DenseLeg, Rerank, System
+from lagotto.evaluation.pipeline import Bm25Leg, DenseLeg, EncoderLeg, MultiVectorLeg, Rerank, SparseLeg, System
 from lagotto.evaluation.progress import Silence, Terminal, Watcher
 from lagotto.models.embedder import Embedder
 from lagotto.models.loading import Options, tokenizer_of
@@ -42,6 +43,7 @@ MAX_TOKENS = 512
 """Tokens of a text that are calibrated on: what goes into a layer hardly depends on where in a text a token stands."""
 RERANK_TOP_K = 50
 _NDCG = "ndcg@10"
+_LEGS: dict[Head, type[EncoderLeg]] = {"dense": DenseLeg, "sparse": SparseLeg, "multi_vector": MultiVectorLeg}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def quantize(
         _write(file, origin | {"format": FORMAT, "precision": "int8", "accepted": True})  # so that the gate can open it
         watcher.say("comparing int8 with float32 on texts that were not calibrated on")
         agreement, fingerprint = calibration.compare(model, folder, chosen)
-        quality = tuple(_quality(task, data, model, folder, chosen, watcher) for data in sets)
+        quality = tuple(_quality(checkpoint.card, data, model, folder, chosen, watcher) for data in sets)
         accepted, verdict = judge(agreement, quality, kept)
         report = QuantizationReport(
             out=target,
@@ -180,15 +182,20 @@ class _Calibration:
         compute = self._vectors if self._task == "embed" else self._scores
         original, fingerprint = compute(model, replace(options, precision="f32"))
         found, _ = compute(int8, replace(options, precision="int8", revision=None))
-        compared = compare_vectors if self._task == "embed" else compare_scores
+        compared = compare_vectors if original.ndim == 2 else compare_scores
         return compared(original, found), fingerprint
 
     def _vectors(self, model: str | Path, options: Options) -> tuple[Values, str]:
+        """(texts, dimension) dense vectors; of a model without them (pairs,) similarities of different texts."""
         queries = [item.text for item in self._others if item.role == "query"]
         documents = [item.text for item in self._others if item.role == "document"]
         with Embedder(model, **asdict(options)) as embedder:
-            vectors = embedder.encode_queries(queries).dense, embedder.encode_documents(documents).dense
-            return np.concatenate(vectors), embedder.fingerprint
+            found = Embeddings.concatenate(
+                [embedder.encode_queries(queries), embedder.encode_documents(documents)], embedder.engine.output
+            )
+            if "dense" in embedder.outputs:
+                return found.dense, embedder.fingerprint
+            return embedder.similarity(found, found)[np.triu_indices(len(found), 1)], embedder.fingerprint
 
     def _scores(self, model: str | Path, options: Options) -> tuple[Values, str]:
         keywords = asdict(options)
@@ -214,8 +221,6 @@ def _check_model(checkpoint: Checkpoint) -> None:
             f"{name}: int8 is made of {' and '.join(NATIVE_ARCHITECTURES)} encoders, not of "
             f"{checkpoint.config.architecture!r}"
         )
-    if checkpoint.card.task == "embed" and "dense" not in checkpoint.card.heads:
-        raise UnsupportedModelError(f"{name}: the quality gate compares dense vectors, and this model gives none")
 
 
 def _labelled(
@@ -236,12 +241,12 @@ def _labelled(
 
 
 def _quality(
-    task: Task, data: RetrievalData, model: str | Path, int8: Path, options: Options, watcher: Watcher
+    card: ModelCard, data: RetrievalData, model: str | Path, int8: Path, options: Options, watcher: Watcher
 ) -> Quality:
     """nDCG@10 of both on a labelled set."""
     systems = [
-        _system(task, "original", str(model), "f32", options),
-        _system(task, "int8", str(int8), "int8", replace(options, revision=None)),
+        _system(card, "original", str(model), "f32", options),
+        _system(card, "int8", str(int8), "int8", replace(options, revision=None)),
     ]
     report = evaluate(
         data, pipeline=systems, measures=[_NDCG], options=options, progress=not isinstance(watcher, Silence)
@@ -250,10 +255,10 @@ def _quality(
     return Quality(data.name, values["original", data.name], values["int8", data.name])
 
 
-def _system(task: Task, name: str, model: str, precision: str, options: Options) -> System:
+def _system(card: ModelCard, name: str, model: str, precision: str, options: Options) -> System:
     told: dict[str, Any] = {"precision": precision, "revision": options.revision, "card": options.card}
-    if task == "embed":
-        return System(name, (DenseLeg(model, pooling=options.pooling, **told),), top_k=100)
+    if card.task == "embed":
+        return System(name, (_LEGS[card.heads[0]](model, pooling=options.pooling, **told),), top_k=100)
     return System(name, (Bm25Leg(),), rerank=Rerank(model, RERANK_TOP_K, **told), top_k=100)
 
 

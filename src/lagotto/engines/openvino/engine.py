@@ -33,7 +33,7 @@ class OpenVinoEngine:
             key = f"{fingerprint}-states" if states else fingerprint
             return compile_cached(lambda: build(checkpoint, states=states), settings, key, cache)
 
-        self._graph = _Graph(open_graph)
+        self._graph = _Graph(open_graph, states=checkpoint.colbert is not None)
         self.info = EngineInfo("openvino", "cpu", precision, threads, settings.streams, self._graph.width)
         self._queue = MergingQueue(settings.streams, self._infer, name="lagotto-openvino")
 
@@ -58,14 +58,15 @@ class OpenVinoEngine:
 class _Graph:
     """The compiled graph in use, one infer request a thread.
 
-    It begins with the graph that computes pooled vectors alone. When hidden states are first asked for, that one is
-    replaced by the graph that gives both: the weights are in memory once, at the price of a pause.
+    It begins with the graph that computes pooled vectors alone, unless ``states`` are all that will be asked for. When
+    hidden states are first asked for, that one is replaced by the graph that gives both: the weights are in memory
+    once, at the price of a pause.
     """
 
-    def __init__(self, open_graph: Callable[[bool], Compiled]) -> None:
+    def __init__(self, open_graph: Callable[[bool], Compiled], states: bool) -> None:
         self._open = open_graph
-        self._compiled: Compiled | None = open_graph(False)
-        self._states = False
+        self._compiled: Compiled | None = open_graph(states)
+        self._states = states
         self._turn = threading.Condition()
         self._running = 0
         self._changing = False

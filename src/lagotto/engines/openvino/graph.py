@@ -29,8 +29,7 @@ def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Para
     An embedder gives pooled vectors that are not normalised (that, and cutting dimensions, is cheaper and more exact
     in float32 afterwards), a SPLADE model weights of the vocabulary, a reranker the raw logit. With ``states`` an
     embedder's graph has a second output, the last hidden states, (batch, tokens, hidden). A ColBERT model has no pooled
-    vector: not a number stands in its place, and its graph without states computes nothing. ``parameters`` makes the
-    layers.
+    vector: not a number stands in its place. ``parameters`` makes the layers.
     """
     config = _config(checkpoint)
     weights = Weights.open(checkpoint.folder)

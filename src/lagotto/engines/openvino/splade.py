@@ -47,7 +47,7 @@ def splade(
         # In place of padding stands the first token once more, which changes no maximum and costs no pass over logits.
         first = op.gather(hidden, integers(0), op.constant(1))
         hidden = op.select(op.unsqueeze(given.mask, op.constant(2)), hidden, first)
-    matrix, bias = _decoder(checkpoint, tensors, whole, encoder)
+    matrix, bias = _decoder(config, tensors, whole, encoder)
     pooled = []
     for start in range(0, config.vocab_size, _COLUMNS):
         part = slice(start, start + _COLUMNS)
@@ -80,10 +80,9 @@ def _transform(config: EncoderConfig, whole: Parameters, states: Node) -> Node:
 
 
 def _decoder(
-    checkpoint: Checkpoint, present: Container[str], whole: Parameters, encoder: Parameters
+    config: EncoderConfig, present: Container[str], whole: Parameters, encoder: Parameters
 ) -> tuple[Array, Array]:
     """(vocabulary, hidden) matrix, the word embeddings unless the file has one of its own, and (vocabulary,) bias."""
-    config = checkpoint.config
     head = "cls.predictions" if config.architecture == "bert" else "lm_head"
     shape = (config.vocab_size, config.hidden_size)
     own = f"{head}.decoder.weight"
