@@ -13,7 +13,10 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
-from lagotto import Embedder, Reranker
+from lagotto import Embedder, Reranker, quantize
+from lagotto.core.hardware import supports_int8
+from lagotto.models.loading import Options
+from support.calibration import write_pairs, write_texts
 from support.checkpoints import BERT, XLMR, write_embedder, write_reranker
 
 # The same examples on every run, and none called slow because a machine is busy.
@@ -57,6 +60,33 @@ def tiny_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_xlmr_reranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An XLM-RoBERTa cross-encoder with one label."""
     return write_reranker(tmp_path_factory.mktemp("models") / "tiny-xlmr-reranker", XLMR)
+
+
+@pytest.fixture(scope="session")
+def int8_cpu() -> None:
+    """Skip where int8 products would overflow."""
+    if not supports_int8():
+        pytest.skip("this CPU has no int8 instructions")
+
+
+@pytest.fixture(scope="session")
+def texts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Texts to calibrate embedders on."""
+    return write_texts(tmp_path_factory.mktemp("calibration") / "texts.jsonl")
+
+
+@pytest.fixture(scope="session")
+def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs to calibrate rerankers on."""
+    return write_pairs(tmp_path_factory.mktemp("calibration") / "pairs.jsonl")
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tiny_bert: Path, texts_file: Path, tmp_path_factory: pytest.TempPathFactory, int8_cpu: None) -> Path:
+    """`tiny_bert` in int8."""
+    folder = tmp_path_factory.mktemp("int8") / "tiny-bert-int8"
+    quantize(tiny_bert, texts_file, folder, samples=64, options=Options(threads=1))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lagotto.models.embedder import Embedder
     from lagotto.models.loading import resolve
     from lagotto.models.reranker import Reranker
+    from lagotto.quantization.quantize import quantize
+    from lagotto.quantization.report import QuantizationReport
 
 __version__ = "0.1.0"
 
@@ -40,6 +42,8 @@ _HOMES = {
     "RankedDocument": "lagotto.core.values",
     "evaluate": "lagotto.evaluation.evaluate",
     "Report": "lagotto.evaluation.results",
+    "quantize": "lagotto.quantization.quantize",
+    "QuantizationReport": "lagotto.quantization.report",
     "FlagModel": "lagotto.flag",
     "FlagReranker": "lagotto.flag",
     "FlagAutoModel": "lagotto.flag",
@@ -56,6 +60,7 @@ __all__ = [
     "FlagReranker",
     "MultiCls",
     "MultiVectors",
+    "QuantizationReport",
     "RankedDocument",
     "Ranking",
     "Report",
@@ -66,6 +71,7 @@ __all__ = [
     "Windows",
     "__version__",
     "evaluate",
+    "quantize",
     "resolve",
     "split_spans",
 ]

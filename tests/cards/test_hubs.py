@@ -59,6 +59,8 @@ def hub(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]
     changed["embeddings.LayerNorm.bias"] += 1
     write_weights(old, changed)
     nested = files_of(write_embedder(tmp_path_factory.mktemp("offered") / "nested", BERT, transformer="0_Transformer"))
+    int8 = {name: content for name, content in pickled.items() if not name.startswith("2_Dense")}
+    int8 |= {"model.int8.safetensors": b"i", "quantization.json": b"{}"}
     with running_hub() as running:
         running.repositories = {
             "org/model": Repository({"main": {**plain, **EXTRA, "pytorch_model.bin": b"p"}, "v1": files_of(old)}),
@@ -66,6 +68,7 @@ def hub(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]
             "org/sharded": Repository({"main": {**pickled, **shards("model", "safetensors"), **EXTRA}}),
             "org/sharded-pickles": Repository({"main": {**pickled, **shards("pytorch_model", "bin"), **EXTRA}}),
             "org/nested": Repository({"main": nested}),
+            "org/int8": Repository({"main": int8}),
             "org/gated": Repository({"main": plain}, gated=True),
             "org/private": Repository({"main": plain}, token="hf_secret"),
         }
@@ -116,12 +119,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fetched(hub: Hub, home: Path) -> dict[str, Any]:
     """Everything that can be fetched without a token, fetched by one process."""
-    names = ["org/model", "org/model@v1", "org/pickled", "org/sharded", "org/sharded-pickles", "org/nested"]
+    names = ["org/model", "org/model@v1", "org/pickled", "org/sharded", "org/sharded-pickles", "org/nested", "org/int8"]
     return dict(zip(names, resolve(hub, home, *names), strict=True))
 
 
 def weights(files: Sequence[str]) -> list[str]:
     return [name for name in files if name.endswith((".safetensors", ".bin")) and "/" not in name]
+
+
+def test_int8_weights_are_fetched_with_what_is_said_of_them(fetched: dict[str, Any]) -> None:
+    files = fetched["org/int8"]["files"]
+    assert weights(files) == ["model.int8.safetensors"]
+    assert "quantization.json" in files
 
 
 def test_the_files_a_model_needs_are_fetched_and_no_others(hub: Hub, folder: Path, fetched: dict[str, Any]) -> None:

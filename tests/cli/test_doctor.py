@@ -58,6 +58,16 @@ def test_a_torch_that_does_not_work(run, monkeypatch):
     assert "does not work here" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"), [({"avx2"}, "does not run here: it needs AVX-VNNI"), ({"avx512_vnni"}, "runs here")]
+)
+def test_whether_int8_runs(run, monkeypatch, flags, said):
+    monkeypatch.setattr("lagotto.core.hardware.cpu_flags", lambda: frozenset(flags))
+    facts = json.loads(run("doctor", "--json").stdout)
+    assert facts["processor"]["int8"].startswith(said)
+    assert facts["problems"] == []
+
+
 def test_no_secret_is_shown(run, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("HF_ENDPOINT", "https://me:secret@mirror.example/hf")

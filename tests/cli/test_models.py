@@ -13,6 +13,7 @@ import safetensors.numpy
 from lagotto.cards.checkpoint import runs
 from lagotto.cards.registry import load_cards
 from lagotto.cards.starter import STARTERS
+from support.checkpoints import change_json
 from support.token_models import write_colbert, write_splade
 
 
@@ -187,6 +188,34 @@ def test_verify_knows_when_a_starter_model_was_changed(run, copy, tiny_bert):
     assert failed(run("models", "verify", folder, "--precision", "f32", "--json")) == {}
     (folder / "tokenizer_config.json").write_text("{}")
     assert "tokenizer_config.json has been changed" in failed(run("models", "verify", folder, "--json"))["sha256"]
+
+
+def test_show_and_verify_int8(run, tiny_int8):
+    facts = json.loads(run("models", "show", tiny_int8, "--json").stdout)
+    assert (facts["dimension"], facts["pooling"]) == (32, "cls")
+    assert facts["int8"]["accepted"] is True
+    assert facts["int8"]["verdict"].startswith("mean cosine")
+    assert "mean cosine" in run("models", "show", tiny_int8).stdout
+    for arguments in ((), ("--precision", "int8")):
+        result = run("models", "verify", tiny_int8, *arguments)
+        assert result.exit_code == 0, result.output
+        lines = [line.split() for line in result.stdout.splitlines()]
+        assert [line[1] for line in lines] == ["files", "config", "int8", "card", "tokenizer", "weights", "forward"]
+
+
+def test_verify_says_that_int8_was_forced_or_refused(run, copy, tiny_int8):
+    folder = copy(tiny_int8)
+    change_json(folder / "quantization.json", accepted=False, forced=True, verdict="mean cosine 0.9 is below 0.998")
+    assert failed(run("models", "verify", folder, "--json")) == {"int8": "mean cosine 0.9 is below 0.998"}
+    change_json(folder / "quantization.json", forced=False)
+    assert "mean cosine 0.9 is below" in failed(run("models", "verify", folder, "--json"))["config"]
+    assert "failed their quality gate: mean cosine 0.9" in run("models", "show", folder).stderr
+
+
+def test_verify_compares_int8_with_the_card_it_was_made_from(run, copy, tiny_int8):
+    folder = copy(tiny_int8)
+    change_json(folder / "quantization.json", card="thenlper/gte-small")
+    assert "pooling is cls in the folder, mean on the card" in failed(run("models", "verify", folder, "--json"))["card"]
 
 
 def test_verify_something_unknown(run):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lagotto.core import hardware
-from lagotto.core.hardware import available_cpus, cgroup_cpus, cpu_flags, cpu_name
+from lagotto.core.hardware import available_cpus, cgroup_cpus, cpu_flags, cpu_name, supports_int8
 
 
 def test_cgroup_2_quota(tmp_path: Path) -> None:
@@ -48,6 +48,25 @@ def test_quota_cuts_the_affinity_mask_and_is_rounded_up(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
     monkeypatch.setattr(hardware, "cgroup_cpus", lambda: quota)
     assert available_cpus() == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"avx2", "fma"}, False),
+        ({"avx2", "avx512f", "avx512bw"}, False),
+        (set(), False),
+        ({"avx2", "avx_vnni"}, True),
+        ({"avx512f", "avx512_vnni"}, True),
+        ({"amx_int8"}, True),
+        ({"asimd", "asimddp"}, True),
+    ],
+)
+def test_int8_needs_products_that_do_not_overflow(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], expected: bool
+) -> None:
+    monkeypatch.setattr(hardware, "cpu_flags", lambda: frozenset(flags))
+    assert supports_int8() is expected
 
 
 def test_this_machine_can_be_described() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lagotto import Embedder
-from lagotto.engines.openvino.compiled import supports_int8
+from lagotto.core.hardware import supports_int8
 from lagotto.models.loading import Options
 from lagotto.quantization.quantize import quantize
 from support.checkpoints import some_texts

@@ -62,6 +62,7 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("USE_FP16", "True", "use_fp16", True),
     ("LAGOTTO_USE_FP16", "no", "use_fp16", False),
     ("LAGOTTO_PRECISION", "bf16", "precision", "bf16"),
+    ("LAGOTTO_PRECISION", "int8", "precision", "int8"),
     ("LAGOTTO_THREADS", "3", "threads", 3),
     ("LAGOTTO_CACHE", "/cache", "cache_dir", Path("/cache")),
     ("LAGOTTO_OFFLINE", "1", "offline", True),
@@ -173,6 +174,7 @@ def test_our_own_name_stands_above_the_one_other_servers_use(monkeypatch: pytest
     [
         ({}, "auto"),
         ({"precision": "bf16"}, "bf16"),
+        ({"precision": "int8"}, "int8"),
         ({"use_fp16": True, "precision": "f32"}, "f32"),
         ({"use_fp16": False}, "f32"),
         ({"use_fp16": False, "precision": "f32"}, "f32"),
@@ -182,9 +184,10 @@ def test_half_precision_may_be_forbidden(given: dict[str, Any], precision: str) 
     assert load_settings(**given).chosen_precision() == precision
 
 
-def test_half_precision_that_is_asked_for_and_forbidden_is_a_mistake() -> None:
-    with pytest.raises(ConfigError, match="use_fp16 is false"):
-        load_settings(use_fp16=False, precision="bf16")
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_less_precision_that_is_asked_for_and_forbidden_is_a_mistake(precision: str) -> None:
+    with pytest.raises(ConfigError, match=f"precision is '{precision}' but use_fp16 is false"):
+        load_settings(use_fp16=False, precision=precision)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from lagotto.cards.fingerprint import fingerprint
 from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, read_folder
 from lagotto.cards.hubs import HEAD_FILES
 from lagotto.cards.model_config import ModelConfig
-from lagotto.cards.quantized import QuantizedFacts, check_accepted, read_quantized
+from lagotto.cards.quantized import QuantizedFacts, check_usable, read_quantized
 from lagotto.cards.registry import find_card, find_named, suggest
 from lagotto.cards.schema import ModelCard, Pooling, Task
 from lagotto.cards.sources import Source
@@ -119,8 +119,8 @@ def open_checkpoint(
         )
     quantized = read_quantized(facts.transformer)
     if quantized is not None:
-        check_accepted(facts.transformer, quantized)
-        row = row or (_listed(quantized.card) if quantized.card else None)
+        check_usable(facts.transformer, quantized)
+        row = row or (find_card(quantized.card) if quantized.card else None)
         pooling = pooling or quantized.pooling
     understood = card_from_folder(source.name, facts, row, pooling)
     _check_task(understood, task)

@@ -9,6 +9,7 @@ from lagotto.core.errors import ConfigError, MissingDependencyError, ModelNotFou
 
 SMALL_FILES = (
     "config.json",
+    "quantization.json",
     "modules.json",
     "config_sentence_transformers.json",
     "sentence_bert_config.json",
@@ -21,8 +22,9 @@ SMALL_FILES = (
     "[0-9]_*/vocab.txt",
     "[0-9]_*/model.safetensors",
     "[0-9]_*/pytorch_model.bin",
+    "[0-9]_*/model.int8.safetensors",
 )
-SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
+SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors", "model.int8.safetensors")
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
 SPARSE_FILES = ("sparse_linear.safetensors", "sparse_linear.pt")
 MULTI_VECTOR_FILES = ("colbert_linear.safetensors", "colbert_linear.pt")

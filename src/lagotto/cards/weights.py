@@ -16,13 +16,16 @@ from lagotto.cards.pickle_reader import read_checkpoint
 from lagotto.cards.stored import DTYPES, StoredTensor, map_file
 from lagotto.core.errors import CheckpointError, InvalidInputError, ModelNotFoundError
 
-_CANDIDATES: Final = (
+ORDINARY_WEIGHTS: Final = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
-    "model.int8.safetensors",  # see lagotto.cards.quantized
 )
+"""Files that weights are looked for in, in this order."""
+INT8_WEIGHTS: Final = "model.int8.safetensors"
+"""Looked for after them; see `lagotto.cards.quantized`."""
+_CANDIDATES: Final = (*ORDINARY_WEIGHTS, INT8_WEIGHTS)
 _UNREAD: Final = (
     "tf_model*.h5",
     "*.ckpt*",

@@ -18,7 +18,7 @@ import typer
 from lagotto.cli import options
 
 PACKAGES = ("openvino", "tokenizers", "numpy", "safetensors", "huggingface_hub")
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm")
 """Instruction sets that decide how fast a model runs here."""
 EXTRAS = {
     "parquet": ("pyarrow",),
@@ -90,7 +90,7 @@ def _version(package: str) -> str:
 
 
 def _processor() -> dict[str, str]:
-    from lagotto.core.hardware import available_cpus, cgroup_cpus, cpu_flags, cpu_name
+    from lagotto.core.hardware import INT8_INSTRUCTIONS, available_cpus, cgroup_cpus, cpu_flags, cpu_name, supports_int8
 
     affinity = getattr(os, "sched_getaffinity", None)
     visible, quota = (len(affinity(0)) if affinity else os.cpu_count() or 1), cgroup_cpus()
@@ -100,6 +100,7 @@ def _processor() -> dict[str, str]:
         "name": cpu_name(),
         "flags": " ".join(flag for flag in FLAGS if flag in flags) or "none of " + ", ".join(FLAGS),
         "threads": f"{available_cpus()} ({reasons})",
+        "int8": "runs here" if supports_int8() else f"does not run here: it needs {INT8_INSTRUCTIONS}",
     }
 
 

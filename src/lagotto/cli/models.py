@@ -191,7 +191,8 @@ def _folder_facts(name: str) -> dict[str, Any]:
     folder = Path(name).expanduser()
     task: Task = "rerank" if read_folder(folder).reranker else "embed"
     checkpoint = open_checkpoint(Source(name, folder, row=None), task)
-    return _card_facts(checkpoint.card) | {"folder": str(folder.resolve()), "max_length": checkpoint.max_length}
+    facts = _card_facts(checkpoint.card) | {"folder": str(folder.resolve()), "max_length": checkpoint.max_length}
+    return facts if checkpoint.quantized is None else facts | {"int8": asdict(checkpoint.quantized)}
 
 
 def _card_facts(card: ModelCard) -> dict[str, Any]:

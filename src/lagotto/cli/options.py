@@ -39,7 +39,10 @@ Device = Annotated[
 Precision = Annotated[
     str | None,
     typer.Option(
-        "--precision", metavar="P", help="auto (default: bf16 where it is in hardware), f32, bf16 or f16 (torch)."
+        "--precision",
+        metavar="P",
+        help="auto (default: int8 for a folder of int8 weights; else bf16 where it is in hardware), f32, bf16, "
+        "f16 (torch) or int8.",
     ),
 ]
 Threads = Annotated[

@@ -61,7 +61,10 @@ def checks(name: str, options: Options) -> Iterator[Check]:
         task: Task = "rerank" if facts.reranker else "embed"
         checkpoint = open_checkpoint(source, task, card=options.card, pooling=options.pooling)
         yield Check(step, True, f"{checkpoint.config.architecture}, {checkpoint.max_length} tokens")
-        yield _card(find_card(options.card) if options.card else source.row, facts)
+        if (int8 := checkpoint.quantized) is not None:
+            yield Check("int8", int8.accepted, int8.verdict)
+        named = options.card or (int8.card if int8 else None)
+        yield _card(find_card(named) if named else source.row, facts)
         step = "tokenizer"
         yield Check(step, True, _tokenizer(checkpoint))
         step = "weights"
@@ -121,13 +124,16 @@ def _weights(checkpoint: Checkpoint) -> Check:
 
 
 def _forward(name: str, options: Options) -> Iterator[Check]:
-    """The chosen precision against itself (alone, in a batch) and against float32."""
+    """The chosen precision against itself (alone, in a batch) and against float32.
+
+    int8 weights have no float32 beside them: they were compared with it when they were made.
+    """
     with open_any(name, options) as model:
         precision = model.engine.precision
         together = _values(model, _TEXTS)
         alone = np.concatenate([_values(model, [text]) for text in _TEXTS])
         yield _compare(precision, together, alone, "alone and in a batch", isinstance(model, Reranker))
-    if precision == "f32":
+    if precision in ("f32", "int8"):
         return
     with open_any(name, replace(options, precision="f32")) as model:
         exact = _values(model, _TEXTS)

@@ -9,6 +9,9 @@ from functools import cache
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+INT8_INSTRUCTIONS = "AVX-VNNI, AVX512-VNNI, AMX; dot product on ARM"
+"""What `supports_int8` looks for, in words."""
 
 
 def cgroup_cpus(root: Path = _CGROUP) -> float | None:
@@ -48,6 +51,14 @@ def cpu_flags() -> frozenset[str]:
         if name.strip() in ("flags", "Features"):
             return frozenset(value.split())
     return frozenset()
+
+
+def supports_int8() -> bool:
+    """Whether this CPU multiplies int8 without overflow in hardware.
+
+    Older instructions add two products in 16 bits, which saturates.
+    """
+    return bool(_INT8_FLAGS & cpu_flags())
 
 
 def cpu_name() -> str:

@@ -39,8 +39,9 @@ class Embedder:
     ``model`` is a folder, a hub id ``ORG/NAME[@REVISION]`` or ``starter:NAME``. Thread-safe: one model serves any
     number of threads, and asyncio through ``asyncio.to_thread``.
 
-    - ``engine``: auto, openvino, torch. ``device``: auto, cpu, cuda:N, mps, or several. ``precision``: ``"auto"`` (bf16
-      where it is in hardware), ``"f32"``, ``"bf16"``, ``"f16"``. ``threads``: all the container allows by default.
+    - ``engine``: auto, openvino, torch. ``device``: auto, cpu, cuda:N, mps, or several. ``precision``: ``"auto"`` (int8
+      for a folder that `quantize` made, else bf16 where it is in hardware), ``"f32"``, ``"bf16"``, ``"f16"``,
+      ``"int8"``. ``threads``: all the container allows by default.
     - ``max_length``: tokens a text may have, special tokens included; the model's own limit by default.
       ``truncation``: what happens to a longer one, ``"right"`` (cut the end), ``"left"``, ``"error"``, `Windows`
       (read all of it, part by part) or `MultiCls`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,17 @@ import numpy.typing as npt
 
 from lagotto.batch.sequences import Sequences, pad
 from lagotto.cards.checkpoint import Checkpoint
-from lagotto.cards.quantized import INT8_WEIGHTS
 from lagotto.cards.safetensors_writer import write_safetensors
-from lagotto.cards.weights import Weights
+from lagotto.cards.starter import RECORD
+from lagotto.cards.weights import INT8_WEIGHTS, Weights
 from lagotto.engines.openvino.observed import Observed, observe
 from lagotto.quantization.linear import Int8Linear, input_steps, int8_linear
 
 MAX_NOISE = 0.02
 """Layers whose output would have more error power than this share of its variance keep their weights (run in bf16)."""
 _SECTION = 32  # MB of rows written at a time
+_LEFT_BEHIND = (".*", "onnx", "openvino", RECORD, "checkpoint-*", "optimizer.pt", "scheduler.pt", "training_args.bin")
+"""What version control, converters and training leave in a model's folder, and a starter model's list of its files."""
 _OTHER_WEIGHTS = (
     *("*.onnx*", "*.h5", "*.msgpack", "*.ot", "*.gguf", "*.ckpt*", "openvino_model*"),
     *("pytorch_model*", "model*.safetensors", "*.safetensors.index.json"),
@@ -49,6 +52,11 @@ class Converted:
     """Size of the weights file or files."""
     bytes_after: int
 
+    @property
+    def kept(self) -> tuple[Layer, ...]:
+        """The layers that stay as they were."""
+        return tuple(layer for layer in self.layers if not layer.quantized)
+
 
 def convert(
     checkpoint: Checkpoint,
@@ -69,12 +77,7 @@ def convert(
     source = Weights.open(checkpoint.folder)
     layers, tensors = _int8_layers(source, observed, max_noise)
     target = out / checkpoint.folder.relative_to(root)
-    own = {path.resolve() for path in source.files()}
-
-    def ignore(folder: str, names: list[str]) -> set[str]:
-        return _unwanted(Path(folder), names, checkpoint.folder, own)
-
-    shutil.copytree(root, out, dirs_exist_ok=True, ignore=ignore)
+    _copy(root, out, checkpoint.folder, {path.resolve() for path in source.files()})
     weights = target / INT8_WEIGHTS
     _write(weights, source, tensors)
     return Converted(layers, sum(path.stat().st_size for path in source.files()), weights.stat().st_size)
@@ -125,8 +128,24 @@ def _write(path: Path, source: Weights, tensors: dict[str, npt.NDArray[Any]]) ->
     write_safetensors(path, layout, pieces)
 
 
+def _copy(root: Path, out: Path, transformer: Path, own: set[Path]) -> None:
+    """All that is wanted of a folder.
+
+    Not `shutil.copytree`: it takes over permissions, and a model store may be read-only.
+    """
+    for place, folders, files in os.walk(root, followlinks=True):
+        folder = Path(place)
+        target = out / folder.relative_to(root)
+        target.mkdir(exist_ok=True)
+        unwanted = _unwanted(folder, [*folders, *files], transformer, own)
+        folders[:] = [name for name in folders if name not in unwanted]
+        for name in files:
+            if name not in unwanted:
+                shutil.copyfile(folder / name, target / name)
+
+
 def _unwanted(folder: Path, names: list[str], transformer: Path, own: set[Path]) -> set[str]:
-    """Weights that are written anew, the same in other formats, and what version control keeps."""
-    patterns = (".*", "onnx", "openvino", *(_OTHER_WEIGHTS if folder == transformer else ()))
+    """Weights that are written anew, the same in other formats, and what a model does not need."""
+    patterns = (*_LEFT_BEHIND, *(_OTHER_WEIGHTS if folder == transformer else ()))
     matching = {name for name in names if any(fnmatch(name, pattern) for pattern in patterns)}
     return matching | {name for name in names if (folder / name).resolve() in own}

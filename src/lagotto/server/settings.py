@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     device: str = Field(default="auto", validation_alias=_names("LAGOTTO_DEVICE"))
     use_fp16: bool = Field(default=True, validation_alias=_names("LAGOTTO_USE_FP16", "USE_FP16"))
     """False forces float32. True, the default, allows half precision where the device has it in hardware."""
-    precision: Literal["auto", "f32", "bf16", "f16"] = Field(
+    precision: Literal["auto", "f32", "bf16", "f16", "int8"] = Field(
         default="auto", validation_alias=_names("LAGOTTO_PRECISION")
     )
     threads: int | None = Field(default=None, ge=1, validation_alias=_names("LAGOTTO_THREADS"))
@@ -99,7 +99,7 @@ class Settings(BaseSettings):
         """The precision models are opened with. Raises `ConfigError` when two settings contradict each other."""
         if self.use_fp16:
             return self.precision
-        if self.precision in ("bf16", "f16"):
+        if self.precision in ("bf16", "f16", "int8"):
             raise ConfigError(f"precision is {self.precision!r} but use_fp16 is false; drop one of the two")
         return "f32"
 

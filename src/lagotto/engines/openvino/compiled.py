@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 GRAPH_VERSION = 1
 """Raise it whenever the graph builder changes what it builds, so that no older compiled graph is used."""
-_INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -48,14 +47,6 @@ class Settings:
         if self.precision == "int8":
             return "bf16" if supports_bf16() else "f32"
         return self.precision
-
-
-def supports_int8() -> bool:
-    """Whether this CPU multiplies int8 without overflow in hardware.
-
-    Older instructions add two products in 16 bits, which saturates.
-    """
-    return bool(_INT8_FLAGS & cpu_flags())
 
 
 def supports_bf16() -> bool:

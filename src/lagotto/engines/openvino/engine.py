@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.core.errors import InvalidInputError, UnsupportedModelError
+from lagotto.core.hardware import INT8_INSTRUCTIONS, supports_int8
 from lagotto.engines.base import EngineInfo, Output, Precision
 from lagotto.engines.merging import MergingQueue
-from lagotto.engines.openvino.compiled import Compiled, Settings, compile_cached, supports_bf16, supports_int8
+from lagotto.engines.openvino.compiled import Compiled, Settings, compile_cached, supports_bf16
 from lagotto.engines.openvino.graph import build
 
 
@@ -152,6 +153,6 @@ def choose_precision(asked: str, checkpoint: Checkpoint) -> Precision:
     if not supports_int8():
         raise UnsupportedModelError(
             f"{checkpoint.name} holds int8 weights, and this CPU has none of the instructions that multiply them "
-            "without overflow (AVX-VNNI, AVX512-VNNI, AMX; dot product on ARM); open the model it was made from"
+            f"without overflow ({INT8_INSTRUCTIONS}); open the model it was made from"
         )
     return "int8"

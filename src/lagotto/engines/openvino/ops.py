@@ -46,7 +46,16 @@ class Parameters:
         self._rounded: dict[tuple[str, bytes], Node] = {}
 
     def array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """One tensor as float32. Raises `CheckpointError` when it is missing or has another shape."""
+        """One tensor as float32. Raises `CheckpointError` when it is missing, has another shape or no real numbers."""
+        tensor = self._tensor(name, shape)
+        if not np.issubdtype(tensor.dtype, np.floating):
+            raise CheckpointError(
+                f"{self._where}: weight {name!r} holds whole numbers ({tensor.dtype}), which mean something only "
+                "beside a weight_scale"
+            )
+        return np.ascontiguousarray(tensor, np.float32)
+
+    def _tensor(self, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
         try:
             tensor = self._tensors[name]
         except KeyError:
@@ -55,7 +64,7 @@ class Parameters:
             raise CheckpointError(
                 f"{self._where}: weight {name!r} has shape {tuple(tensor.shape)}, config.json asks for {shape}"
             )
-        return np.ascontiguousarray(tensor, np.float32)
+        return tensor
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
@@ -79,13 +88,21 @@ class Parameters:
 
     def _int8_product(self, x: Node, name: str, size_in: int, size_out: int) -> Node:
         """The product of a quantised layer (see `lagotto.cards.quantized`), in the form that OpenVINO runs in int8."""
-        steps = self.array(f"{name}.input_scale", (size_in,))
+        steps = self._scales(f"{name}.input_scale", size_in)
         key = (x.get_friendly_name(), steps.tobytes())
         if key not in self._rounded:  # query, key and value share their input
             scaled = op.multiply(x, op.constant((1 / steps).reshape(1, 1, size_in)))
             low, high = scalar(-128), scalar(127)
             self._rounded[key] = op.fake_quantize(scaled, low, high, low, high, 256)
-        whole = self.array(f"{name}.weight", (size_out, size_in)).astype(np.int8)
-        scale = self.constant(f"{name}.weight_scale", (size_out,))
-        weight = op.multiply(op.convert(op.constant(whole), "f32"), op.unsqueeze(scale, op.constant(1)))
+        whole = self._tensor(f"{name}.weight", (size_out, size_in))
+        if whole.dtype != np.int8:
+            raise CheckpointError(f"{self._where}: weight '{name}.weight' is {whole.dtype}, its scale asks for int8")
+        scale = op.constant(self._scales(f"{name}.weight_scale", size_out).reshape(size_out, 1))
+        weight = op.multiply(op.convert(op.constant(np.ascontiguousarray(whole)), "f32"), scale)
         return op.matmul(self._rounded[key], weight, False, True)
+
+    def _scales(self, name: str, size: int) -> NDArray[np.float32]:
+        scales = self.array(name, (size,))
+        if not (np.isfinite(scales) & (scales > 0)).all():
+            raise CheckpointError(f"{self._where}: weight {name!r} holds a number that is no scale: it must be above 0")
+        return scales
