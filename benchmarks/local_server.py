@@ -1,4 +1,4 @@
-"""A `lagotto serve` of our own on a free port, for the scripts that measure it."""
+"""Servers on free ports, `lagotto serve` above all, for the scripts that measure them."""
 
 import subprocess
 import sys
@@ -8,21 +8,18 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 
-class LocalServer:
-    """Starts the server and waits for /health; a context manager.
+class ServerProcess:
+    """Starts a server and waits for /health; a context manager."""
 
-    >>> with LocalServer(Path(sys.executable), "starter:bge-small-en-v1.5") as server: ...   # doctest: +SKIP
-    """
-
-    def __init__(self, python: Path, model: str, *arguments: str, seconds: float = 180) -> None:
-        self.log = tempfile.NamedTemporaryFile("w+", suffix=".log", prefix="lagotto-serve-")  # noqa: SIM115
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        command = [str(python), "-m", "lagotto.cli.main", "serve", "--model", model, "--port", str(self.port)]
+    def __init__(self, command: list[str], port: int, seconds: float = 180, env: dict[str, str] | None = None) -> None:
+        self.log = tempfile.NamedTemporaryFile("w+", suffix=".log", prefix="server-")  # noqa: SIM115
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
         start = time.perf_counter()
-        self.process = subprocess.Popen([*command, *arguments], stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=env)
         try:
             while not self._healthy():
                 if self.process.poll() is not None or time.perf_counter() - start > seconds:
@@ -44,7 +41,7 @@ class LocalServer:
         self.log.seek(0)
         return "".join(self.log.readlines()[-12:])
 
-    def __enter__(self) -> "LocalServer":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -59,6 +56,18 @@ class LocalServer:
         self.log.close()
 
 
+class LocalServer(ServerProcess):
+    """A `lagotto serve` of our own.
+
+    >>> with LocalServer(Path(sys.executable), "starter:bge-small-en-v1.5") as server: ...   # doctest: +SKIP
+    """
+
+    def __init__(self, python: Path, model: str, *arguments: str, seconds: float = 180) -> None:
+        port = free_port()
+        command = [str(python), "-m", "lagotto.cli.main", "serve", "--model", model, "--port", str(port)]
+        super().__init__([*command, *arguments], port, seconds)
+
+
 def free_port() -> int:
     """A TCP port that nobody listens on now."""
     import socket
@@ -69,4 +78,4 @@ def free_port() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit("this file is used by startup.py and server.py")
+    sys.exit("this file is used by startup.py, server.py and serve.py")

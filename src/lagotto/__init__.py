@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lagotto.batch.demand import demand
     from lagotto.batch.long_texts import MultiCls, Windows
     from lagotto.batch.spans import split_spans
     from lagotto.core.span_values import SpanEmbeddings
@@ -29,6 +30,7 @@ _HOMES = {
     "Embedder": "lagotto.models.embedder",
     "Reranker": "lagotto.models.reranker",
     "resolve": "lagotto.models.loading",
+    "demand": "lagotto.batch.demand",
     "Embeddings": "lagotto.core.values",
     "SparseVectors": "lagotto.core.token_values",
     "MultiVectors": "lagotto.core.token_values",
@@ -70,6 +72,7 @@ __all__ = [
     "SparseVectors",
     "Windows",
     "__version__",
+    "demand",
     "evaluate",
     "quantize",
     "resolve",

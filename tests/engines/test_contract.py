@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -12,11 +13,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from lagotto.batch.demand import demand
 from lagotto.batch.sequences import Batch, Sequences, pad
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.core.arrays import normalize
-from lagotto.core.errors import ClosedError, InvalidInputError
-from lagotto.engines.base import Engine, Precision, check_precision
+from lagotto.core.errors import ClosedError, DeadlineExceededError, InvalidInputError
+from lagotto.engines.base import TOKEN_BUDGET, Engine, Precision, check_precision
 from support.checkpoints import BERT, Shape, some_texts, write_embedder
 from support.engines import ENGINES, Opener, Vectors, batches, checkpoint_of, compute, encode, held, tokenizer_of
 
@@ -144,6 +146,44 @@ def test_single_texts_of_many_callers_get_their_own_vectors(
     found = normalize(np.concatenate([future.result() for future in started]))
     np.testing.assert_allclose(found, expected, atol=FINE)
     single.close()
+
+
+def test_a_deadline_and_a_priority_are_kept(opener: Opener, tiny_bert: Path, cache: Path) -> None:
+    engine, sequences = opener(checkpoint_of(tiny_bert), "f32", 1, cache), encode(tiny_bert, TEXTS)
+    order: list[str] = []
+    with held(engine, pad(sequences, range(40), 0)):
+        with demand(timeout=0.001):
+            late = engine.submit(pad(sequences, [50], 0))
+        with demand(priority="bulk"):
+            bulk = engine.submit(pad(sequences, [60], 0), "states")
+        query = engine.submit(pad(sequences, [70], 0))
+        bulk.add_done_callback(lambda _: order.append("bulk"))
+        query.add_done_callback(lambda _: order.append("query"))
+        time.sleep(0.002)
+    with pytest.raises(DeadlineExceededError):
+        late.result()
+    wait([bulk, query])
+    engine.close()
+    assert order == ["query", "bulk"]
+
+
+def test_it_tells_what_waits_and_what_it_did(opener: Opener, tiny_bert: Path, cache: Path) -> None:
+    engine, sequences = opener(checkpoint_of(tiny_bert), "f32", 1, cache), encode(tiny_bert, TEXTS)
+    fresh = engine.stats()
+    assert (fresh.waiting, fresh.batches, fresh.tokens, fresh.tokens_per_second) == (0, 0, 0, 0)
+    with held(engine, pad(sequences, range(3), 0)):
+        engine.submit(pad(sequences, [50, 60], 0))
+        waiting = engine.stats()
+        full = [engine.submit(part) for _, part in batches(sequences, 0, TOKEN_BUDGET)]
+    wait(full)
+    engine.close()
+    done = engine.stats()
+    assert waiting.waiting == 2
+    assert waiting.waiting_tokens == sum(len(sequences.ids[row]) for row in (50, 60))
+    assert (done.waiting, done.waiting_tokens, done.failed) == (0, 0, 0)
+    assert done.rows >= waiting.rows + 2
+    assert done.padded_tokens >= done.tokens > waiting.tokens
+    assert done.tokens_per_second > 0
 
 
 def test_closing_finishes_what_was_started(opener: Opener, tiny_bert: Path, cache: Path) -> None:

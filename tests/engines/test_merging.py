@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Event
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
 
+from lagotto.batch.demand import demand
 from lagotto.batch.planner import similar
 from lagotto.batch.sequences import Batch
-from lagotto.core.errors import ClosedError
+from lagotto.core.errors import ClosedError, DeadlineExceededError
 from lagotto.engines.base import TOKEN_BUDGET, Output
 from lagotto.engines.merging import MergingQueue
 from support.engines import ManualEngine, Vectors
@@ -95,21 +97,44 @@ def test_different_lengths_stay_apart(held: Held) -> None:
 
 
 def test_full_batches_stay_as_they_are(held: Held) -> None:
-    given = [batch(50, TOKEN_BUDGET // 50) for _ in range(3)]
+    given = [batch(50, TOKEN_BUDGET // 50, 100 * number) for number in range(3)]
     futures = [held.queue.submit(one) for one in given]
     held.release()
-    assert [merged.ids.shape for merged in held.computed] == [given[0].ids.shape] * 3
+    assert all(merged is one for merged, one in zip(held.computed, given, strict=True))
     for one, future in zip(given, futures, strict=True):
         check(one, future)
 
 
-def test_a_batch_over_the_budget_is_computed_alone(held: Held) -> None:
-    large, small = batch(50, TOKEN_BUDGET // 10), batch(50)
+def test_a_batch_over_the_budget_is_split_and_put_together_again(held: Held) -> None:
+    large, small = batch(50, TOKEN_BUDGET // 10), batch(50, first=900)
     futures = [held.queue.submit(one) for one in (large, small)]
     held.release()
     check(large, futures[0])
     check(small, futures[1])
-    assert len(held.computed) == 2
+    assert len(held.computed) > 4
+    assert all(merged.ids.size <= TOKEN_BUDGET for merged in held.computed)
+
+
+def test_a_text_over_the_budget_is_computed_alone(held: Held) -> None:
+    long, short = batch(TOKEN_BUDGET + 100), batch(TOKEN_BUDGET + 90)
+    futures = [held.queue.submit(one) for one in (long, short)]
+    held.release()
+    check(long, futures[0])
+    check(short, futures[1])
+    assert [len(merged.lengths) for merged in held.computed] == [1, 1]
+
+
+def test_a_budget_of_its_own_holds() -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    def compute(given: Batch, output: Output) -> Vectors:
+        shapes.append(given.ids.shape)
+        return ManualEngine.answer(given)
+
+    queue = MergingQueue(1, compute, "small", budget=20)
+    check(batch(10, 5), queue.submit(batch(10, 5)))
+    assert shapes == [(2, 10), (2, 10), (1, 10)]
+    queue.close()
 
 
 def test_the_oldest_comes_first(held: Held) -> None:
@@ -158,17 +183,137 @@ def test_random_batches_keep_to_the_limits_and_come_back_right(held: Held) -> No
     assert len(held.computed) < len(given)
 
 
-def test_an_error_reaches_every_caller_and_the_worker_goes_on() -> None:
-    def compute(given: Batch, output: Output) -> Vectors:
-        if given.ids[0, 0] == 1:
-            raise MemoryError("too little")
+def test_rows_of_states_are_put_together_again_whatever_they_were_padded_to(held: Held) -> None:
+    def states(given: Batch, output: Output) -> Vectors:
+        return np.repeat(given.ids[:, :, None], 2, axis=2).astype(np.float32)
+
+    queue = MergingQueue(1, states, "states", budget=30)
+    lengths = [12, 9, 7, 3]
+    ids = np.full((4, 12), PAD, np.int32)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = 10 * row + np.arange(length)
+    given = Batch(ids, np.array(lengths, np.int32), np.array(lengths, np.int32), PAD)
+    found = queue.submit(given, "states").result()
+    assert found.shape == (4, 12, 2)
+    for row, length in enumerate(lengths):
+        np.testing.assert_array_equal(found[row, :length, 0], ids[row, :length])
+    assert np.isfinite(found).all()
+    queue.close()
+
+
+# The same rows.
+
+
+def test_a_row_that_several_want_is_computed_once(held: Held) -> None:
+    same = [batch(9, first=3), batch(9, 4, first=1), batch(9, first=3)]
+    futures = [held.queue.submit(one) for one in same]
+    held.release()
+    for one, future in zip(same, futures, strict=True):
+        check(one, future)
+    assert sum(len(merged.lengths) for merged in held.computed) == 4
+    assert held.queue.stats().shared == 2
+
+
+def test_rows_that_differ_in_anything_are_not_the_same(held: Held) -> None:
+    other = batch(9)
+    other = Batch(other.ids, other.lengths, other.second - 1, PAD)
+    for one, output in ((batch(9), "pooled"), (other, "pooled"), (batch(9), "states")):
+        held.queue.submit(one, output)  # type: ignore[arg-type]
+    held.release()
+    assert sum(len(merged.lengths) for merged in held.computed) == 3
+
+
+def test_who_shares_a_row_may_leave_and_the_other_gets_it(held: Held) -> None:
+    futures = [held.queue.submit(batch(9)) for _ in range(3)]
+    assert futures[0].cancel()
+    held.release()
+    check(batch(9), futures[1])
+    check(batch(9), futures[2])
+
+
+# Priorities, deadlines, taking back.
+
+
+def test_interactive_calls_come_before_bulk(held: Held) -> None:
+    with demand(priority="bulk"):
+        bulk = [held.queue.submit(batch(100, 7, 10 * number)) for number in range(3)]
+    query = held.queue.submit(batch(8))
+    held.release()
+    check(batch(8), query)
+    assert [merged.ids.shape for merged in held.computed] == [(1, 8), (7, 100), (7, 100), (7, 100)]
+    assert all(future.done() for future in bulk)
+
+
+def test_what_is_late_is_dropped_and_its_caller_told(held: Held) -> None:
+    with demand(timeout=0.01):
+        late = held.queue.submit(batch(20, 3))
+    good = held.queue.submit(batch(20, first=50))
+    time.sleep(0.02)
+    held.release()
+    check(batch(20, first=50), good)
+    with pytest.raises(DeadlineExceededError):
+        late.result()
+    assert [merged.ids.shape for merged in held.computed] == [(1, 20)]
+    assert held.queue.stats().expired == 3
+
+
+def test_a_call_that_is_taken_back_is_not_computed(held: Held) -> None:
+    with demand() as mine:
+        futures = [held.queue.submit(batch(20, 2, 10 * number)) for number in range(3)]
+    assert held.queue.stats().waiting == 6
+    mine.cancel()
+    stats = held.queue.stats()
+    assert (stats.waiting, stats.waiting_tokens, stats.cancelled) == (0, 0, 6)
+    assert not wait(futures, timeout=0).not_done
+    held.release()
+    assert held.computed == []
+    assert mine.tokens == 120
+
+
+def test_the_figures_of_a_queue_add_up(held: Held) -> None:
+    held.queue.submit(batch(40, 2))
+    held.queue.submit(batch(50, first=70))
+    time.sleep(0.001)
+    before = held.queue.stats()
+    assert (before.waiting, before.waiting_tokens) == (3, 130)
+    assert before.oldest_wait > 0
+    held.release()
+    after = held.queue.stats()
+    assert (after.waiting, after.waiting_tokens, after.oldest_wait) == (0, 0, 0)
+    assert (after.batches, after.rows, after.tokens, after.padded_tokens) == (2, 4, 132, 152)
+    assert (after.merged, after.failed) == (1, 0)
+
+
+def test_the_speed_is_that_of_full_batches(held: Held) -> None:
+    held.queue.submit(batch(40))
+    held.release()
+    assert held.queue.stats().tokens_per_second == 0, "a lone text says nothing of it"
+
+    def slowly(given: Batch, output: Output) -> Vectors:
+        time.sleep(0.01)
         return ManualEngine.answer(given)
 
-    queue = MergingQueue(1, compute, "failing")
-    for _ in range(3):
-        with pytest.raises(MemoryError, match="too little"):
-            queue.submit(batch(4, first=1)).result()
-    check(batch(4), queue.submit(batch(4)))
+    full = MergingQueue(2, slowly, "full")
+    full.submit(batch(TOKEN_BUDGET // 2, 2)).result()
+    full.close()
+    assert 0 < full.stats().tokens_per_second <= 2 * TOKEN_BUDGET / 0.01
+
+
+def test_every_worker_takes_its_part_of_what_one_call_has_planned() -> None:
+    both, rows = Barrier(2), list[int]()
+
+    def compute(given: Batch, output: Output) -> Vectors:
+        rows.append(len(given.lengths))
+        both.wait(60)  # neither goes on before the other has its part
+        return ManualEngine.answer(given)
+
+    queue = MergingQueue(2, compute, "pair")
+    with demand():
+        given = [batch(10, 4, 10 * number) for number in range(2)]
+        futures = [queue.submit(one) for one in given]
+    for one, future in zip(given, futures, strict=True):
+        check(one, future)
+    assert rows == [4, 4]
     queue.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_it_computes_with_the_threads_it_was_given(tiny_bert: Path, monkeypatch:
             engine.close()
     finally:
         torch.set_num_threads(before)
-    assert seen == [1, 2, 1]
+    assert [threads for threads, _ in groupby(seen)] == [1, 2, 1]
 
 
 def test_compiling_is_asked_of_torch(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:

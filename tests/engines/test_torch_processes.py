@@ -115,7 +115,7 @@ def test_closing_finishes_what_was_started_and_ends_the_processes(engine: Proces
 
 def test_closing_does_not_wait_for_workers_that_hang(engine: ProcessEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "PATIENCE", 0.3)
-    hanging = [engine.submit(batch(HANG)) for _ in range(2)]
+    hanging = [engine.submit(batch(HANG, length=length)) for length in (4, 60)]  # too unlike to be one batch
     for child in children(engine):
         os.kill(child.pid, signal.SIGSTOP)  # not even SIGTERM ends it now
     started = time.monotonic()

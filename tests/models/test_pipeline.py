@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from lagotto.batch.demand import demand
 from lagotto.batch.sequences import Batch, Sequences
+from lagotto.core.errors import CallCancelledError, DeadlineExceededError
 from lagotto.engines.base import Output
 from lagotto.models.pipeline import CHUNK, CHUNK_CHARACTERS, Computed, Pooled, chunks, run
 from support.engines import ManualEngine
@@ -150,6 +152,29 @@ def test_an_exception_in_the_progress_function_reaches_the_caller_and_cancels_th
     assert any(future.cancelled() for future in engine.started)
 
 
+def test_a_call_that_was_taken_back_queues_nothing_more() -> None:
+    engine = ManualEngine()
+    with demand() as mine:
+        parts = run(engine, 0, (some(40, seed) for seed in range(10)), collect)
+        next(parts)
+        started = len(engine.started)
+        mine.cancel()
+        with pytest.raises(CallCancelledError):
+            list(parts)
+    assert len(engine.started) == started
+    assert not engine.waiting()
+
+
+def test_a_call_that_is_late_queues_nothing_more() -> None:
+    engine = ManualEngine()
+    with demand() as mine, pytest.raises(DeadlineExceededError):
+        parts = run(engine, 0, (some(40, seed) for seed in range(10)), collect)
+        next(parts)
+        mine.deadline = 0.0
+        list(parts)
+    assert not engine.waiting()
+
+
 def test_progress_adds_up() -> None:
     told: list[int] = []
     list(run(ManualEngine(), 0, [some(40, 1), some(25, 2)], collect, told.append))
@@ -182,3 +207,23 @@ def test_chunks_hold_a_fixed_number_and_take_no_more() -> None:
 def test_chunks_of_long_inputs_are_shorter() -> None:
     half = CHUNK_CHARACTERS // 2
     assert [len(chunk) for _, chunk in chunks([half] * 5, lambda size: size)] == [2, 2, 1]
+
+
+def test_a_sequence_that_comes_several_times_is_computed_once() -> None:
+    engine, told = ManualEngine(), list[int]()
+    given = sequences([5, 9, 5, 30, 9, 5])
+    for row, first in ((2, 0), (4, 1), (5, 0)):
+        given.ids[row] = given.ids[first].copy()
+    (part,) = run(engine, 0, [given], collect, told.append)
+    check(part)
+    assert sum(len(future.batch.lengths) for future in engine.started) == 3
+    assert sum(told) == 6
+
+
+def test_the_same_tokens_as_another_pair_are_not_the_same() -> None:
+    engine = ManualEngine()
+    given = sequences([5, 5])
+    given.ids[1] = given.ids[0].copy()
+    given.second[1] = 2
+    list(run(engine, 0, [given], collect))
+    assert sum(len(future.batch.lengths) for future in engine.started) == 2

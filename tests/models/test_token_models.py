@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from lagotto import Embedder, MultiCls, Windows
+from lagotto.batch.sequences import Batch
 from lagotto.batch.windows import windows
 from lagotto.core.errors import CheckpointError, InvalidInputError, UnsupportedModelError
 from lagotto.engines.openvino import engine
@@ -249,12 +251,13 @@ def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
 
 def test_long_rows_are_computed_few_at_a_time(splade_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Embedder(splade_folder, precision="f32", threads=1) as model:
-        whole = model.encode(["a"] * 60).sparse
+        texts = some_texts(60, seed=2, longest=6)  # the same text would be computed once
+        whole = model.encode(texts).sparse
         monkeypatch.setattr(pipeline, "_NUMBERS", 7 * model.engine.output)
         rows: list[int] = []
         submit = model._loaded.engine.submit
         monkeypatch.setattr(model._loaded.engine, "submit", lambda b, o: rows.append(len(b.lengths)) or submit(b, o))
-        again = model.encode(["a"] * 60).sparse
+        again = model.encode(texts).sparse
     assert max(rows) == 7
     assert whole is not None
     assert again is not None
@@ -272,3 +275,20 @@ def test_flag_classes_say_what_such_a_model_gives(tmp_path: Path, splade_folder:
     with pytest.raises(InvalidInputError, match="gives sparse output, not dense"):
         three.encode("panda")
     assert three.encode("panda", return_dense=False, return_sparse=True)["lexical_weights"]
+
+
+def test_filled_queries_of_many_callers_keep_their_fillers(colbert: Embedder) -> None:
+    queries = ["panda", "a dog", "what is a panda?", "cat", "panda [MASK]"] * 4
+    alone = [colbert.encode_queries(query).multivector for query in queries]
+    with ThreadPoolExecutor(8) as pool:  # whose rows wait side by side and are put together anew
+        together = list(pool.map(lambda query: colbert.encode_queries(query).multivector, queries))
+    for one, other in zip(alone, together, strict=True):
+        assert one is not None
+        assert other is not None
+        np.testing.assert_allclose(other[0], one[0], atol=2e-5)
+
+
+def test_the_sizes_of_a_batch_count_what_its_tokens_do_not_see() -> None:
+    ids = np.array([[1, 5, 9, 9, 0], [1, 0, 2, 0, 0], [1, 2, 0, 0, 0]], np.int32)
+    batch = Batch(ids, np.array([2, 3, 4], np.int32), np.array([5, 5, 5], np.int32), pad_id=0)
+    assert batch.sizes() == [4, 3, 4]

@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from lagotto.core import errors
+from lagotto.server.call import PRIORITY, TIMEOUT
 from lagotto.server.dialects.schemas import base, cohere, infinity, jina, native, openai, shared, tei, vllm, voyage
 from lagotto.server.settings import Settings, load_settings
 
@@ -159,6 +160,7 @@ def test_every_reply_shown_has_the_keys_of_a_real_one(client: TestClient, m3: Te
         "### `GET /models`": client.get("/models"),
         "### `GET /config`": client.get("/config"),
         "### `GET /health`": client.get("/health"),
+        "### `GET /ready`": client.get("/ready"),
     }
     for title, reply in real.items():
         shown, got = json.loads(re.search(r"(?ms)^    (\{.*?\})\n\n", section(title)).group(1)), reply.json()  # type: ignore[union-attr]
@@ -182,7 +184,12 @@ def test_every_error_code_a_client_can_meet_is_told() -> None:
     assert {kind.code for kind in kinds if kind.status < 500} <= told
 
 
+def test_the_headers_of_a_request_are_told() -> None:
+    for header in (PRIORITY, TIMEOUT, "retry-after", "retry-after-ms"):
+        assert f"`{header}" in section("## Under load")
+
+
 def test_what_comes_later_is_told() -> None:
     later = section("## Not there yet").lower()
-    for word in ("authentication", "metrics", "queues"):
+    for word in ("authentication", "metrics"):
         assert word in later

@@ -153,6 +153,29 @@ def test_sigterm_lets_a_request_in_flight_finish_takes_no_new_one_and_exits_0(
 
 
 @posix
+def test_sigterm_computes_what_is_queued(
+    start: Start, tiny_bert: Path, places: tuple[Path, Path], threads: ThreadPoolExecutor
+) -> None:
+    entered, gate = places
+    before = WAITING.replace(
+        "from lagotto import Embedder", "from lagotto.engines.openvino.engine import OpenVinoEngine"
+    )
+    before = before.replace("Embedder.encode", "OpenVinoEngine._infer")
+    server = start("--model", f"bert={tiny_bert}", before=before, arguments=places)
+    url = server.url()
+    requests = [threads.submit(embed, url, "a dog " * (number + 1)) for number in range(4)]
+    server.until(entered.exists)
+    server.until(lambda: httpx2.get(f"{url}/health").status_code == 200)
+    server.popen.send_signal(signal.SIGTERM)
+    server.until(lambda: "Shutting down" in server.log)
+    gate.touch()
+    statuses = [request.result(60).status_code for request in requests if request.exception(60) is None]
+    assert statuses
+    assert set(statuses) == {200}, "what was taken is answered"
+    assert server.end() == 0
+
+
+@posix
 def test_a_request_that_outlasts_the_grace_period_does_not_hold_the_process(
     start: Start, tiny_bert: Path, places: tuple[Path, Path], threads: ThreadPoolExecutor
 ) -> None:

@@ -41,6 +41,10 @@ DEFAULTS: dict[str, Any] = {
     "return_documents": False,
     "max_inputs": 2048,
     "max_body_bytes": 32 * 1024 * 1024,
+    "max_queue_tokens": 500_000,
+    "interactive_tokens": 4096,
+    "request_timeout_seconds": 0,
+    "loading_wait_seconds": 60,
     "shutdown_seconds": 30,
 }
 
@@ -72,6 +76,10 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("LAGOTTO_RETURN_DOCUMENTS", "yes", "return_documents", True),
     ("LAGOTTO_MAX_INPUTS", "7", "max_inputs", 7),
     ("LAGOTTO_MAX_BODY_BYTES", "5000", "max_body_bytes", 5000),
+    ("LAGOTTO_MAX_QUEUE_TOKENS", "1000", "max_queue_tokens", 1000),
+    ("LAGOTTO_INTERACTIVE_TOKENS", "0", "interactive_tokens", 0),
+    ("LAGOTTO_REQUEST_TIMEOUT_SECONDS", "2.5", "request_timeout_seconds", 2.5),
+    ("LAGOTTO_LOADING_WAIT_SECONDS", "0.5", "loading_wait_seconds", 0.5),
     ("LAGOTTO_SHUTDOWN_SECONDS", "0", "shutdown_seconds", 0),
 ]
 
@@ -94,6 +102,10 @@ token_ids = "tiktoken"
 return_documents = true
 max_inputs = 5
 max_body_bytes = 4096
+max_queue_tokens = 100
+interactive_tokens = 10
+request_timeout_seconds = 1.5
+loading_wait_seconds = 3
 shutdown_seconds = 9
 """
 
@@ -204,6 +216,11 @@ def test_less_precision_that_is_asked_for_and_forbidden_is_a_mistake(precision: 
         ("max_inputs", "0"),
         ("max_body_bytes", "1"),
         ("shutdown_seconds", "-1"),
+        ("max_queue_tokens", "0"),
+        ("interactive_tokens", "-1"),
+        ("request_timeout_seconds", "-0.1"),
+        ("request_timeout_seconds", "inf"),
+        ("loading_wait_seconds", "nan"),
         ("use_fp16", "half"),
     ],
 )

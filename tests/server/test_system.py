@@ -137,6 +137,7 @@ def test_the_openapi_document_is_valid_and_names_every_route(client: TestClient)
         "/v1/models/{name}",
         "/v1/rerank",
         "/health",
+        "/ready",
         "/models",
         "/config",
     } <= set(body["paths"])

@@ -79,6 +79,16 @@ class Batch:
     pad_id: int
     """What fills the rows behind their last token."""
 
+    def sizes(self) -> list[int]:
+        """Tokens of each row, those behind its length included that are more than padding."""
+        seen: list[int] = self.lengths.tolist()
+        width = self.ids.shape[1]
+        if min(seen, default=width) == width:
+            return seen
+        real = self.ids != self.pad_id
+        last = np.where(real.any(axis=1), width - np.argmax(real[:, ::-1], axis=1), 0)
+        return [max(length, end) for length, end in zip(seen, last.tolist(), strict=True)]
+
 
 def pad(sequences: Sequences, rows: Sequence[int], pad_id: int) -> Batch:
     """Put the chosen sequences into one batch, padded on the right to the longest of them."""

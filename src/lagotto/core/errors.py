@@ -12,9 +12,14 @@
     |   `-- UnsafeWeightsError       HTTP 500   a pickle file asks for something other than tensors
     |-- MissingDependencyError       HTTP 500   an optional package is needed; names the extra to install
     |-- ConfigError                  HTTP 500   a setting, flag or settings file is wrong
-    |-- EngineError                  HTTP 500   an engine failed beside the computation, e.g. a worker process died
     |-- OutOfMemoryError             HTTP 503   also a MemoryError: one text alone does not fit the device's memory
-    `-- ClosedError                  HTTP 503   the model or server has been closed
+    |-- ClosedError                  HTTP 503   the model or server has been closed
+    |-- EngineError                  HTTP 503   the engine failed in the midst of a batch; others go on
+    |-- CallCancelledError           HTTP 499   the caller took the call back, or its connection ended
+    |-- DeadlineExceededError        HTTP 504   also a TimeoutError: not computed within the time it was given
+    `-- TemporaryError               HTTP 503   not now; says after how many seconds to come again
+        |-- OverloadedError          HTTP 429   more work is waiting than the server takes
+        `-- ModelLoadingError        HTTP 503   the model is still being loaded
 
 Messages say what came, what is allowed and what to do about it.
 """
@@ -96,12 +101,6 @@ class ConfigError(LagottoError, ValueError):
     code = "invalid_setting"
 
 
-class EngineError(LagottoError):
-    """An engine failed beside the computation: one of its worker processes died, or could not be started."""
-
-    code = "engine_error"
-
-
 class OutOfMemoryError(LagottoError, MemoryError):
     """One text (or pair) alone does not fit the device's memory; the message says how long it is and what to do."""
 
@@ -116,17 +115,68 @@ class ClosedError(LagottoError):
     code = "closed"
 
 
+class EngineError(LagottoError):
+    """The engine failed in the midst of a batch, or a process of it died; only the calls of that batch hear of it."""
+
+    status = 503
+    code = "engine_failed"
+
+
+class CallCancelledError(LagottoError):
+    """The caller took the call back, or its connection ended, before everything was computed."""
+
+    status = 499
+    code = "cancelled"
+
+
+class DeadlineExceededError(LagottoError, TimeoutError):
+    """A call was not computed within the time it was given; what had not started was dropped."""
+
+    status = 504
+    code = "timeout"
+
+
+class TemporaryError(LagottoError):
+    """Not now, but later: base class of the errors that say when to come again."""
+
+    status = 503
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds after which the same call is likely to be taken."""
+
+
+class OverloadedError(TemporaryError):
+    """More work is waiting than the server takes, or than can be done before the call's deadline."""
+
+    status = 429
+    code = "overloaded"
+
+
+class ModelLoadingError(TemporaryError):
+    """The model is still being loaded."""
+
+    code = "model_loading"
+
+
 __all__ = [
+    "CallCancelledError",
     "CheckpointError",
     "ClosedError",
     "ConfigError",
+    "DeadlineExceededError",
     "EngineError",
     "InvalidInputError",
     "LagottoError",
     "MissingDependencyError",
+    "ModelLoadingError",
     "ModelNotAllowedError",
     "ModelNotFoundError",
     "OutOfMemoryError",
+    "OverloadedError",
+    "TemporaryError",
     "TextTooLongError",
     "UnsafeWeightsError",
     "UnsupportedModelError",

@@ -46,6 +46,38 @@ class EngineInfo:
     """Padded tokens a batch should have at most."""
 
 
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """What waits in front of an engine, and what it has done since it was opened."""
+
+    waiting: int
+    """Rows (texts, pairs or windows) that wait."""
+    waiting_tokens: int
+    """Their tokens, padding not counted."""
+    oldest_wait: float
+    """Seconds that the oldest of them has waited; 0 when none waits."""
+    batches: int
+    """Batches computed."""
+    rows: int
+    """Rows computed."""
+    tokens: int
+    """Their tokens, padding not counted."""
+    padded_tokens: int
+    """What was computed for them, padding counted; over ``tokens`` it tells what padding costs."""
+    merged: int
+    """Batches that held rows of more than one call."""
+    shared: int
+    """Rows that were not computed again because the same row was waiting or running."""
+    expired: int
+    """Rows dropped because their deadline had passed."""
+    cancelled: int
+    """Rows dropped because their call was taken back, or had failed in another part."""
+    failed: int
+    """Batches whose computing ended with an error."""
+    tokens_per_second: float
+    """How fast it computes when it has enough to do, as its last full batches tell; 0 before the first of them."""
+
+
 class Engine(Protocol):
     """Computes batches. Thread-safe: any number of threads may submit."""
 
@@ -60,8 +92,14 @@ class Engine(Protocol):
         With ``"states"`` it gives (rows, tokens, hidden). A token behind a row's length has a state too, for which it
         looked at the tokens within the length; these do not see it. (Torch's packed batches leave such tokens out:
         models that have them are not run there.) The tokens' axis may be longer than the batch's. Only embedders have
-        states. Never waits: callers bound what they have in flight. Raises `ClosedError`.
+        states. Never waits: callers bound what they have in flight. The call's `Demand` says how urgent it is; a row
+        still queued at its deadline ends its batch with `DeadlineExceededError`, a breakdown with `EngineError`.
+        Raises `ClosedError`.
         """
+        ...
+
+    def stats(self) -> QueueStats:
+        """What waits, and what was done."""
         ...
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from lagotto.core.arrays import normalize
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.span_values import SpanEmbeddings
 from lagotto.core.values import Embeddings
-from lagotto.engines.base import Device, EngineInfo
+from lagotto.engines.base import Device, EngineInfo, QueueStats
 from lagotto.models.computing import Computing, Wanted
 from lagotto.models.inputs import checked_ids, checked_spans, checked_texts
 from lagotto.models.loading import EngineChoice, Options, load
@@ -334,6 +334,10 @@ class Embedder:
             a, b = normalize(a), normalize(b)
         out: NDArray[np.float32] = a @ b.T
         return out
+
+    def stats(self) -> QueueStats:
+        """What waits in front of the engine, and what it has computed."""
+        return self._loaded.engine.stats()
 
     def close(self) -> None:
         """Finish what was started and free the weights; later calls raise `ClosedError`."""

@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lagotto.batch.demand import Demand, current, using
 from lagotto.batch.planner import MAX_ROWS, plan
 from lagotto.batch.sequences import Sequences, pad
 from lagotto.engines.base import Engine, Output
@@ -97,12 +98,14 @@ def run(
     ``done`` hears, in the caller's thread, how many inputs were finished.
 
     While the engine computes one chunk the next is tokenised, and no more than two are held, so any number of texts
-    streams through constant memory. Closing the iterator cancels what has not started.
+    streams through constant memory. Closing the iterator cancels what has not started. Where the call's `Demand` has a
+    deadline or is cancelled, nothing more is queued, and `DeadlineExceededError` or `CallCancelledError` comes.
     """
     pending: deque[_Pending[V]] = deque()
+    demand = current()
     try:
         for sequences in encoded:
-            pending.append(_Pending(engine, sequences, collect(sequences), done))
+            pending.append(_Pending(engine, sequences, collect(sequences), demand, done))
             pending[-1].submit(pad_id)
             if len(pending) > 1:
                 yield pending.popleft().gather()
@@ -117,32 +120,44 @@ class _Pending(Generic[V]):
     """A chunk whose batches are handed to the engine, and collected as they finish."""
 
     def __init__(
-        self, engine: Engine, sequences: Sequences, collector: Collector[V], done: Callable[[int], None] | None
+        self,
+        engine: Engine,
+        sequences: Sequences,
+        collector: Collector[V],
+        demand: Demand,
+        done: Callable[[int], None] | None,
     ) -> None:
         self._engine = engine
         self._sequences = sequences
         self._collector = collector
         self._done = done
         self._parts: deque[tuple[list[int], int, Future[NDArray[np.float32]]]] = deque()
+        self._demand = demand
         self._in_flight = 0  # padded tokens, or what long rows are worth in them
+        self._same = _same(sequences)
         self._left = Counter(sequences.owner)  # windows of each input that are not finished
 
     def submit(self, pad_id: int) -> None:
         """Plan the batches and queue them, few at a time: others use the engine too."""
-        lengths = self._sequences.lengths()
+        lengths = [len(self._sequences.ids[row]) for row in self._same]
         # A small request is spread over all parallel batches rather than left to one.
         info = self._engine.info
         budget = min(info.token_budget, -(-sum(lengths) // info.parallel))
         limit = _QUEUED * info.token_budget * info.parallel
         width = info.output if self._collector.output == "pooled" else 1
-        for rows in plan(lengths, max(1, budget), max_rows=max(1, min(MAX_ROWS, _NUMBERS // width))):
+        different = list(self._same)
+        for numbers in plan(lengths, max(1, budget), max_rows=max(1, min(MAX_ROWS, _NUMBERS // width))):
+            self._demand.check()
+            rows = [different[number] for number in numbers]
             batch = pad(self._sequences, rows, pad_id)
             # A batch of few tokens and long rows counts by its rows, since its result waits here until it is collected.
             size = max(batch.ids.size, info.token_budget * len(rows) * width // _NUMBERS)
             while self._parts and self._in_flight + size > limit:
                 self._collect()
             self._in_flight += size
-            self._parts.append((rows, size, self._engine.submit(batch, self._collector.output)))
+            with using(self._demand):
+                future = self._engine.submit(batch, self._collector.output)
+            self._parts.append((rows, size, future))
             while self._parts and self._parts[0][2].done():
                 self._collect()
 
@@ -163,7 +178,11 @@ class _Pending(Generic[V]):
 
     def _collect(self) -> None:
         rows, size, future = self._parts[0]
-        self._collector.add(rows, future.result())
+        values = self._demand.result(future)
+        if len(self._same) < len(self._sequences):
+            values = values[[number for number, row in enumerate(rows) for _ in self._same[row]]]
+            rows = [same for row in rows for same in self._same[row]]
+        self._collector.add(rows, values)
         self._parts.popleft()
         self._in_flight -= size
         if self._done is not None:
@@ -171,3 +190,12 @@ class _Pending(Generic[V]):
             self._left.subtract(owners)
             if finished := sum(1 for owner in set(owners) if self._left[owner] == 0):
                 self._done(finished)
+
+
+def _same(sequences: Sequences) -> dict[int, list[int]]:
+    """The first of each different sequence, and all that are the same: they are computed once."""
+    firsts: dict[tuple[int, int, bytes], list[int]] = {}
+    seen = sequences.attended or sequences.lengths()
+    for row, (ids, second) in enumerate(zip(sequences.ids, sequences.second, strict=True)):
+        firsts.setdefault((second, seen[row], ids.tobytes()), []).append(row)
+    return {rows[0]: rows for rows in firsts.values()}

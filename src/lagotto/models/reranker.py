@@ -16,7 +16,7 @@ from lagotto.cards.schema import ModelCard
 from lagotto.core.arrays import sigmoid
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import RankedDocument, Ranking, Scores
-from lagotto.engines.base import Device, EngineInfo
+from lagotto.engines.base import Device, EngineInfo, QueueStats
 from lagotto.models.inputs import check_count, checked_pairs, checked_texts, is_pair
 from lagotto.models.loading import EngineChoice, Options, load
 from lagotto.models.pipeline import Computed, Pooled, chunks, run
@@ -206,6 +206,10 @@ class Reranker:
             tokens=int(scores.tokens.sum()),
             truncated=tuple(np.flatnonzero(scores.truncated).tolist()),
         )
+
+    def stats(self) -> QueueStats:
+        """What waits in front of the engine, and what it has computed."""
+        return self._loaded.engine.stats()
 
     def close(self) -> None:
         """Finish what was started and free the weights; later calls raise `ClosedError`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from math import ceil
 from typing import cast, get_args
 
 import orjson
@@ -12,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from lagotto.core.errors import InvalidInputError, LagottoError, ModelNotAllowedError
+from lagotto.core.errors import InvalidInputError, LagottoError, ModelNotAllowedError, TemporaryError
 from lagotto.server.call import REQUEST_ID, request_id
 from lagotto.server.dialects.failures import Failure, said
 from lagotto.server.dialects.paths import Dialect, dialect_of, speak
@@ -38,6 +39,16 @@ def failure_of(error: LagottoError) -> Failure:
     return Failure(str(error), error.status, error.code, param, empty=isinstance(error, EmptyInputError))
 
 
+def retry_headers(error: LagottoError) -> dict[str, str]:
+    """When to come again: ``retry-after`` in whole seconds, as HTTP has it, and ``retry-after-ms``, which OpenAI's
+    clients prefer.
+    """
+    if not isinstance(error, TemporaryError):
+        return {}
+    after = max(0.001, error.retry_after)
+    return {"retry-after": str(ceil(after)), "retry-after-ms": str(ceil(after * 1000))}
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Make every failure an answer in the shape of the request's dialect."""
 
@@ -45,7 +56,7 @@ def add_error_handlers(app: FastAPI) -> None:
     async def known(request: Request, error: LagottoError) -> Response:
         if error.status >= 500:
             logger.error("%s %s: %s", request.method, request.url.path, error)
-        return failure_response(request, failure_of(error))
+        return failure_response(request, failure_of(error), retry_headers(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from lagotto.cards.schema import Task
-from lagotto.core.errors import InvalidInputError, ModelNotAllowedError
+from lagotto.core.errors import InvalidInputError, ModelLoadingError, ModelNotAllowedError
 from lagotto.models.embedder import Embedder
 from lagotto.models.loading import Options
 from lagotto.models.opening import open_any, task_of
 from lagotto.models.reranker import Reranker
+from lagotto.server.admission import Admission
 from lagotto.server.catalogue import Offer, offers
 from lagotto.server.settings import Settings
 
@@ -26,6 +27,8 @@ T = TypeVar("T")
 Model = Embedder | Reranker
 _THREADS = 64
 """Requests computed or waiting for the engine at once; they hardly cost anything while they wait."""
+_BULK_THREADS = 16
+"""The same for bulk requests, which may wait long and keep no thread from the others."""
 
 
 @dataclass(slots=True)
@@ -33,9 +36,15 @@ class Entry:
     """One model clients may name."""
 
     offer: Offer
+    admission: Admission
     created: int = field(default_factory=lambda: int(time.time()))
     model: Model | None = None
     loading: Future[Model] | None = None
+    loading_since: float = 0.0
+
+    def speed(self) -> float:
+        """Tokens a second, as the engine has measured; 0 when it has not."""
+        return 0.0 if self.model is None else self.model.stats().tokens_per_second
 
     @property
     def public(self) -> str:
@@ -57,11 +66,13 @@ class ModelPool:
             models_dir=settings.model_storage_path,
             offline=settings.offline,
         )
-        self.entries = {offer.public: Entry(offer) for offer in offers(settings)}
+        self.entries = {offer.public: Entry(offer, Admission(settings.max_queue_tokens)) for offer in offers(settings)}
         self._lock = threading.Lock()
         self.running = 0
         """Requests that compute or wait for the engine at this moment."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lagotto-request")
+        self._bulk_threads = ThreadPoolExecutor(_BULK_THREADS, thread_name_prefix="lagotto-bulk")
+        self._loading_wait = settings.loading_wait_seconds
 
     def start(self) -> None:
         """Load the models that were named by the operator, one after another."""
@@ -97,7 +108,7 @@ class ModelPool:
             raise InvalidInputError(f"this server offers no {kind}; GET /v1/models lists what it does", param="model")
         return found
 
-    async def compute(self, work: Callable[[], T]) -> T:
+    async def compute(self, work: Callable[[], T], *, bulk: bool = False) -> T:
         """Run work in a thread, so that the event loop stays free."""
 
         def counted() -> T:
@@ -109,15 +120,17 @@ class ModelPool:
                 with self._lock:
                     self.running -= 1
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, counted)
+        return await asyncio.get_running_loop().run_in_executor(self._bulk_threads if bulk else self._threads, counted)
 
     def close(self) -> None:
         """Free every model. Work that still runs now has outlasted its grace period and is left behind."""
         if self.running:
             logger.warning("%d requests outlasted the grace period and are dropped", self.running)
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            for threads in (self._threads, self._bulk_threads):
+                threads.shutdown(wait=False, cancel_futures=True)
             return
-        self._threads.shutdown(wait=True)
+        for threads in (self._threads, self._bulk_threads):
+            threads.shutdown(wait=True)
         for entry in self.loaded():
             if entry.model is not None:
                 entry.model.close()
@@ -133,12 +146,19 @@ class ModelPool:
             raise ModelNotAllowedError(f"model {name!r} is not served here; this server allows: {known}")
         if entry.model is not None:
             return entry.model
-        return await asyncio.wrap_future(self._loading(entry))  # waiting for it holds no thread
+        loading = asyncio.wrap_future(self._loading(entry))  # waiting for it holds no thread
+        await asyncio.wait({loading}, timeout=self._loading_wait)
+        if loading.done():
+            return loading.result()
+        loading.add_done_callback(lambda later: later.cancelled() or later.exception())  # heard by the next request
+        since = time.monotonic() - entry.loading_since
+        raise ModelLoadingError(f"model {name!r} is still being loaded, for {since:.0f} s now", retry_after=since)
 
     def _loading(self, entry: Entry) -> Future[Model]:
         """The one future of a model's loading; a failed one is tried again by the next request."""
         with self._lock:
             if entry.loading is None or (entry.loading.done() and entry.loading.exception() is not None):
+                entry.loading_since = time.monotonic()
                 entry.loading = self._threads.submit(self._open, entry)
             return entry.loading
 

@@ -68,6 +68,18 @@ class Settings(BaseSettings):
     max_inputs: int = Field(default=2048, ge=1, validation_alias=_names("LAGOTTO_MAX_INPUTS"))
     """Texts or documents one request may carry."""
     max_body_bytes: int = Field(default=32 * _MEGABYTE, ge=1024, validation_alias=_names("LAGOTTO_MAX_BODY_BYTES"))
+    max_queue_tokens: int = Field(default=500_000, ge=1, validation_alias=_names("LAGOTTO_MAX_QUEUE_TOKENS"))
+    """Tokens that may wait for one model, as estimated from the size of the requests; more are answered 429."""
+    interactive_tokens: int = Field(default=4096, ge=0, validation_alias=_names("LAGOTTO_INTERACTIVE_TOKENS"))
+    """A request of up to so many tokens is interactive unless it says otherwise, a larger one is bulk."""
+    request_timeout_seconds: float = Field(
+        default=0, ge=0, allow_inf_nan=False, validation_alias=_names("LAGOTTO_REQUEST_TIMEOUT_SECONDS")
+    )
+    """The time of a request that does not give itself one; 0 is any."""
+    loading_wait_seconds: float = Field(
+        default=60, ge=0, allow_inf_nan=False, validation_alias=_names("LAGOTTO_LOADING_WAIT_SECONDS")
+    )
+    """How long a request waits for its model to be loaded before it is answered 503."""
     shutdown_seconds: int = Field(default=30, ge=0, validation_alias=_names("LAGOTTO_SHUTDOWN_SECONDS"))
     """How long requests in flight may take after Ctrl-C or SIGTERM."""
 

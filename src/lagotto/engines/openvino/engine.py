@@ -16,7 +16,7 @@ from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.core.errors import InvalidInputError, UnsupportedModelError
 from lagotto.core.hardware import INT8_INSTRUCTIONS, supports_int8
-from lagotto.engines.base import EngineInfo, Output, Precision
+from lagotto.engines.base import EngineInfo, Output, Precision, QueueStats
 from lagotto.engines.merging import MergingQueue
 from lagotto.engines.openvino.compiled import Compiled, Settings, compile_cached, supports_bf16
 from lagotto.engines.openvino.graph import build
@@ -41,6 +41,10 @@ class OpenVinoEngine:
     def submit(self, batch: Batch, output: Output = "pooled") -> Future[NDArray[np.float32]]:
         """Queue a batch."""
         return self._queue.submit(batch, output)
+
+    def stats(self) -> QueueStats:
+        """What waits, and what was done."""
+        return self._queue.stats()
 
     def close(self) -> None:
         """Finish what was started, then free the weights."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
-from lagotto.engines.base import Engine, EngineInfo, Output, Precision
+from lagotto.engines.base import Engine, EngineInfo, Output, Precision, QueueStats
 from lagotto.engines.merging import MergingQueue
 from lagotto.engines.torch.devices import token_budget
 from lagotto.engines.torch.forward import Forward
@@ -41,11 +41,15 @@ class TorchEngine:
         self._compute: WithinMemory | None = WithinMemory(forward, device)
         budget = token_budget(device)
         self.info = EngineInfo("torch", device, precision, threads, 1, forward.width, budget)
-        self._queue = MergingQueue(1, self._turn, "lagotto-torch", budget)
+        self._queue = MergingQueue(1, self._turn, "lagotto-torch", budget=budget)
 
     def submit(self, batch: Batch, output: Output = "pooled") -> Future[NDArray[np.float32]]:
         """Queue a batch."""
         return self._queue.submit(batch, output)
+
+    def stats(self) -> QueueStats:
+        """What waits, and what was done."""
+        return self._queue.stats()
 
     def close(self) -> None:
         """Finish what was started, then free the weights."""

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.core.errors import EngineError, UnsupportedModelError
-from lagotto.engines.base import EngineInfo, Output, Precision
+from lagotto.engines.base import EngineInfo, Output, Precision, QueueStats
 from lagotto.engines.merging import MergingQueue
 
 logger = logging.getLogger(__name__)
@@ -66,11 +66,15 @@ class ProcessEngine:
             self._workers.end()
             raise
         self.info = EngineInfo("torch", ",".join(devices), precision, threads, len(devices), width, token_budget)
-        self._queue = MergingQueue(len(devices), self._compute, "lagotto-torch", token_budget)
+        self._queue = MergingQueue(len(devices), self._compute, "lagotto-torch", budget=token_budget)
 
     def submit(self, batch: Batch, output: Output = "pooled") -> Future[NDArray[np.float32]]:
         """Queue a batch."""
         return self._queue.submit(batch, output)
+
+    def stats(self) -> QueueStats:
+        """What waits, and what was done."""
+        return self._queue.stats()
 
     def close(self) -> None:
         """Finish what was started, then end the processes; one that hangs is ended by force after `PATIENCE`."""
