@@ -54,7 +54,7 @@ def known_names() -> set[str]:
     """Every environment variable that sets something."""
     found: set[str] = set()
     for field in Settings.model_fields.values():
-        found.update(str(name) for name in field.validation_alias.choices)  # type: ignore[union-attr]
+        found.update(map(str, getattr(field.validation_alias, "choices", ())))
     return found
 
 

@@ -11,7 +11,7 @@ import pytest
 def served(monkeypatch):
     """The settings the server was started with."""
     found = []
-    monkeypatch.setattr("lagotto.server.run.serve", found.append)
+    monkeypatch.setattr("lagotto.server.run.serve", lambda settings, read: found.append(settings))
     return found
 
 
@@ -50,3 +50,19 @@ def test_a_bad_setting_is_one_line(run, served, tmp_path):
 def test_paths_stay_paths(run, served):
     run("serve", "--cache-dir", "here")
     assert served[0].cache_dir == Path("here")
+
+
+def test_the_cache_can_be_left_out(run, served):
+    run("serve", "-m", "a")
+    run("serve", "-m", "a", "--no-cache")
+    assert [settings.embedding_cache for settings in served] == [True, False]
+
+
+def test_a_reload_reads_the_file_again_below_the_same_flags(run, monkeypatch, tmp_path):
+    file, found = tmp_path / "settings.toml", []
+    monkeypatch.setattr("lagotto.server.run.serve", lambda settings, read: found.extend([settings, read]))
+    file.write_text('models = ["x"]\nport = 1\n')
+    run("serve", "--config", file, "--port", "2")
+    file.write_text('models = ["y"]\nport = 3\n')
+    again = found[1]()
+    assert (again.models, again.port) == (["y"], 2)

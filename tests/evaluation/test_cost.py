@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lagotto.evaluation import cost
-from lagotto.evaluation.cost import MemoryMeter, resident_bytes
+from lagotto.core import memory
+from lagotto.core.memory import resident_bytes
+from lagotto.evaluation.cost import MemoryMeter
 
 MEGABYTES = 1 << 20
 
@@ -21,24 +20,8 @@ def watchers() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "memory-meter"]
 
 
-def test_resident_bytes_grow_with_what_is_held():
-    before = resident_bytes()
-    held = np.ones(64 * MEGABYTES, np.uint8)
-    assert resident_bytes() - before > 50 * MEGABYTES
-    assert len(held)
-
-
-def test_where_only_a_maximum_is_known_it_is_that(monkeypatch, tmp_path):
-    monkeypatch.setattr(cost, "_STATM", tmp_path / "none")
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    monkeypatch.setattr("sys.platform", "freebsd")
-    assert resident_bytes() >= largest * 1024
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert largest <= resident_bytes() < largest * 1024
-
-
 def test_where_nothing_is_known_it_is_0(monkeypatch, tmp_path):
-    monkeypatch.setattr(cost, "_STATM", tmp_path / "none")
+    monkeypatch.setattr(memory, "_STATM", tmp_path / "none")
     monkeypatch.setitem(sys.modules, "resource", None)
     with MemoryMeter() as meter:
         assert resident_bytes() == 0
@@ -74,8 +57,3 @@ def test_an_error_stops_the_watch_too():
     with pytest.raises(ZeroDivisionError):
         work()
     assert not watchers()
-
-
-def test_this_machine_tells():
-    assert isinstance(cost._STATM, Path)
-    assert resident_bytes() > 10 * MEGABYTES

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from lagotto.core.errors import ConfigError
 from lagotto.server.settings import Settings, load_settings
@@ -24,10 +25,12 @@ def toml(tmp_path: Path, text: str) -> Path:
 
 DEFAULTS: dict[str, Any] = {
     "models": [],
+    "model": [],
     "model_storage_path": None,
     "host": "127.0.0.1",
     "port": 8000,
     "log_level": "info",
+    "log_format": "text",
     "engine": "auto",
     "device": "auto",
     "use_fp16": True,
@@ -36,11 +39,26 @@ DEFAULTS: dict[str, Any] = {
     "cache_dir": None,
     "offline": False,
     "truncation": "right",
+    "memory_budget_mb": None,
+    "keep_seconds": 0,
+    "key": [],
+    "api_key": None,
+    "cors_origins": [],
+    "max_inputs": 2048,
+    "max_body_bytes": 32 * 1024 * 1024,
+    "max_text_characters": None,
+    "max_header_bytes": 32 * 1024,
+    "max_connections": 1000,
+    "header_timeout_seconds": 15,
+    "body_timeout_seconds": 60,
+    "keep_alive_seconds": 75,
+    "embedding_cache": True,
+    "cache_memory_mb": 64,
+    "cache_path": None,
+    "cache_disk_mb": 1024,
     "auto_truncate": False,
     "token_ids": "marked",
     "return_documents": False,
-    "max_inputs": 2048,
-    "max_body_bytes": 32 * 1024 * 1024,
     "max_queue_tokens": 500_000,
     "interactive_tokens": 4096,
     "request_timeout_seconds": 0,
@@ -76,6 +94,26 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("LAGOTTO_RETURN_DOCUMENTS", "yes", "return_documents", True),
     ("LAGOTTO_MAX_INPUTS", "7", "max_inputs", 7),
     ("LAGOTTO_MAX_BODY_BYTES", "5000", "max_body_bytes", 5000),
+    ("LAGOTTO_LOG_FORMAT", "json", "log_format", "json"),
+    ("LAGOTTO_MEMORY_BUDGET_MB", "900", "memory_budget_mb", 900),
+    ("LAGOTTO_KEEP_SECONDS", "1.5", "keep_seconds", 1.5),
+    ("LAGOTTO_API_KEY", "secret", "api_key", SecretStr("secret")),
+    (
+        "LAGOTTO_CORS_ORIGINS",
+        "https://a.example, https://b.example",
+        "cors_origins",
+        ["https://a.example", "https://b.example"],
+    ),
+    ("LAGOTTO_MAX_TEXT_CHARACTERS", "9", "max_text_characters", 9),
+    ("LAGOTTO_MAX_HEADER_BYTES", "2000", "max_header_bytes", 2000),
+    ("LAGOTTO_MAX_CONNECTIONS", "5", "max_connections", 5),
+    ("LAGOTTO_HEADER_TIMEOUT_SECONDS", "0.5", "header_timeout_seconds", 0.5),
+    ("LAGOTTO_BODY_TIMEOUT_SECONDS", "2", "body_timeout_seconds", 2),
+    ("LAGOTTO_KEEP_ALIVE_SECONDS", "9", "keep_alive_seconds", 9),
+    ("LAGOTTO_EMBEDDING_CACHE", "false", "embedding_cache", False),
+    ("LAGOTTO_CACHE_MEMORY_MB", "0", "cache_memory_mb", 0),
+    ("LAGOTTO_CACHE_PATH", "/c/v.sqlite", "cache_path", Path("/c/v.sqlite")),
+    ("LAGOTTO_CACHE_DISK_MB", "7", "cache_disk_mb", 7),
     ("LAGOTTO_MAX_QUEUE_TOKENS", "1000", "max_queue_tokens", 1000),
     ("LAGOTTO_INTERACTIVE_TOKENS", "0", "interactive_tokens", 0),
     ("LAGOTTO_REQUEST_TIMEOUT_SECONDS", "2.5", "request_timeout_seconds", 2.5),
@@ -102,12 +140,33 @@ token_ids = "tiktoken"
 return_documents = true
 max_inputs = 5
 max_body_bytes = 4096
+log_format = "json"
+memory_budget_mb = 1
+keep_seconds = 2
+cors_origins = ["*"]
+max_text_characters = 3
+max_header_bytes = 4096
+max_connections = 5
+header_timeout_seconds = 6
+body_timeout_seconds = 7
+keep_alive_seconds = 8
+embedding_cache = false
+cache_memory_mb = 9
+cache_path = "/c/v"
+cache_disk_mb = 10
 max_queue_tokens = 100
 interactive_tokens = 10
 request_timeout_seconds = 1.5
 loading_wait_seconds = 3
 shutdown_seconds = 9
-"""
+[[model]]
+name = "c"
+[[key]]
+name = "d"
+hash = "sha256:{}"
+""".replace("{}", 64 * "0")
+FILE_ONLY = {"model", "key"}
+"""Tables, which have no place in the environment."""
 
 
 def test_the_defaults_are_these() -> None:
@@ -123,7 +182,7 @@ def test_the_environment_sets(
 
 
 def test_every_setting_has_an_environment_name_that_is_tested() -> None:
-    assert {field for _, _, field, _ in ENVIRONMENT} == set(Settings.model_fields)
+    assert {field for _, _, field, _ in ENVIRONMENT} | FILE_ONLY == set(Settings.model_fields)
 
 
 def test_an_empty_environment_variable_sets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +206,7 @@ def test_the_folder_of_downloaded_models_is_no_list_of_models_to_serve(monkeypat
 
 def test_a_file_sets_every_setting(tmp_path: Path) -> None:
     found = load_settings(toml(tmp_path, FILE)).model_dump()
-    assert all(found[field] != default for field, default in DEFAULTS.items())
+    assert all(found[field] != default for field, default in DEFAULTS.items() if field != "api_key")
     assert found["models"] == ["a", "x=b"]
     assert (found["host"], found["log_level"], found["cache_dir"]) == ("::", "error", Path("/c"))
 

@@ -57,7 +57,7 @@ def test_allowed_models_are_listed_in_openais_shape(client: TestClient) -> None:
     assert body["object"] == "list"
     assert [model["id"] for model in body["data"]] == ["bert", "org/xlmr:1", "ranker"]
     for model in body["data"]:
-        assert set(model) == {"id", "object", "created", "owned_by"}
+        assert set(model) == {"id", "object", "created", "owned_by", "loaded"}
         assert model["object"] == "model"
         assert isinstance(model["created"], int)
         assert model["owned_by"]
@@ -87,7 +87,7 @@ def test_a_folder_of_this_machine_owns_no_model(
 
 def test_config_shows_every_setting_but_folders(client: TestClient, settings_names: list[str]) -> None:
     body = client.get("/config").json()
-    assert set(body) == set(settings_names) - {"cache_dir", "model_storage_path"}
+    assert set(body) == set(settings_names) - {"cache_dir", "model_storage_path", "cache_path", "key", "api_key"}
     assert (body["precision"], body["threads"], body["truncation"]) == ("f32", 2, "right")
 
 
@@ -140,6 +140,8 @@ def test_the_openapi_document_is_valid_and_names_every_route(client: TestClient)
         "/ready",
         "/models",
         "/config",
+        "/metrics",
+        "/admin/reload",
     } <= set(body["paths"])
     schemas = body["components"]["schemas"]
     for reference in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(body)):

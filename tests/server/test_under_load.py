@@ -335,6 +335,7 @@ def test_a_model_that_is_still_loading_is_told_with_the_time_to_come_again(
         assert int(reply.headers["retry-after"]) >= 1
         late = client.post("/v1/embeddings", json=body, headers={"x-lagotto-timeout-ms": "1"})
         error_of(late, 504, "timeout")
+        assert client.app.state.pool.entries[tiny_bert.name].slot.users == 0, "who was sent away holds nothing"
         gate.set()
         while client.post("/v1/embeddings", json=body).status_code == 503:
             pass
@@ -363,6 +364,14 @@ def test_ready_lets_every_model_compute(client: TestClient) -> None:
     assert body["ready"] is True
     assert [model["id"] for model in body["models"]] == ["bert", "org/xlmr:1", "ranker"]
     assert all(model["ready"] and model["error"] is None and model["seconds"] >= 0 for model in body["models"])
+
+
+def test_ready_computes_each_time_whatever_is_kept(serving: Any, gate: Gate) -> None:
+    gate.open()
+    client = serving()
+    for number in range(1, 3):
+        assert client.get("/ready").status_code == 200
+        assert len(gate.passed) == number
 
 
 def test_a_model_that_hangs_is_not_ready_while_the_server_is_healthy(

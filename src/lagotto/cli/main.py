@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lagotto.cli import demo, doctor, embed, eval, models, quantize, rerank, serve
+from lagotto.cli import demo, doctor, embed, eval, keys, models, quantize, rerank, serve
 from lagotto.core.errors import LagottoError
 
 INTERRUPTED = 130
@@ -74,6 +74,7 @@ app.command("embed")(embed.embed)
 app.command("rerank")(rerank.rerank)
 app.command("serve")(serve.serve)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 app.add_typer(eval.app, name="eval")
 app.command("quantize")(quantize.quantize)
 app.command("doctor")(doctor.doctor)

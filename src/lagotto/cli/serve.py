@@ -32,19 +32,22 @@ def serve(
     ] = None,
     cache_dir: options.CacheDir = None,
     offline: options.Offline = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep no vectors for texts that come again; or LAGOTTO_EMBEDDING_CACHE.")
+    ] = False,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="Settings file, TOML; flags and environment win.")
     ] = None,
 ) -> None:
     """Answer embedding and rerank requests over HTTP until Ctrl-C.
 
-    Flags stand above the environment, the environment above the settings file.
+    Flags stand above the environment, the environment above the settings file. SIGHUP reads the settings anew.
     """
     from lagotto.server.run import serve as run
-    from lagotto.server.settings import load_settings
+    from lagotto.server.settings import Settings, load_settings
 
-    run(
-        load_settings(
+    def read() -> Settings:
+        return load_settings(
             config,
             models=model,
             host=host,
@@ -57,5 +60,7 @@ def serve(
             model_storage_path=models_dir,
             cache_dir=cache_dir,
             offline=offline,
+            embedding_cache=False if no_cache else None,
         )
-    )
+
+    run(read(), read)

@@ -7,6 +7,8 @@
     |   `-- TextTooLongError         HTTP 400   a text exceeds the length limit and truncation is "error"
     |-- ModelNotFoundError           HTTP 404   no such model, or a file of it is not there
     |-- ModelNotAllowedError         HTTP 404   the server's operator did not allow this model
+    |-- AuthenticationError          HTTP 401   a request carries no API key, or none that is known and valid
+    |-- PermissionDeniedError        HTTP 403   the API key does not allow this
     |-- UnsupportedModelError        HTTP 501   the model is known but this version or machine can't run it
     |-- CheckpointError              HTTP 500   the model's files contradict each other or are damaged
     |   `-- UnsafeWeightsError       HTTP 500   a pickle file asks for something other than tensors
@@ -19,7 +21,9 @@
     |-- DeadlineExceededError        HTTP 504   also a TimeoutError: not computed within the time it was given
     `-- TemporaryError               HTTP 503   not now; says after how many seconds to come again
         |-- OverloadedError          HTTP 429   more work is waiting than the server takes
-        `-- ModelLoadingError        HTTP 503   the model is still being loaded
+        |-- RateLimitError           HTTP 429   the API key has used up its requests or tokens of this minute
+        |-- ModelLoadingError        HTTP 503   the model is still being loaded
+        `-- MemoryBudgetError        HTTP 503   the models in use leave no room for another one
 
 Messages say what came, what is allowed and what to do about it.
 """
@@ -68,6 +72,20 @@ class ModelNotAllowedError(LagottoError):
 
     status = 404
     code = "model_not_found"
+
+
+class AuthenticationError(LagottoError):
+    """A request carries no API key, or none that is known and valid."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class PermissionDeniedError(LagottoError):
+    """The API key is valid, but does not allow what was asked."""
+
+    status = 403
+    code = "permission_denied"
 
 
 class UnsupportedModelError(LagottoError):
@@ -155,13 +173,27 @@ class OverloadedError(TemporaryError):
     code = "overloaded"
 
 
+class RateLimitError(TemporaryError):
+    """The API key has used up the requests or tokens it may send in a minute."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+
 class ModelLoadingError(TemporaryError):
     """The model is still being loaded."""
 
     code = "model_loading"
 
 
+class MemoryBudgetError(TemporaryError):
+    """Another model was asked for, and the models in use leave no room for it."""
+
+    code = "memory_budget"
+
+
 __all__ = [
+    "AuthenticationError",
     "CallCancelledError",
     "CheckpointError",
     "ClosedError",
@@ -170,12 +202,15 @@ __all__ = [
     "EngineError",
     "InvalidInputError",
     "LagottoError",
+    "MemoryBudgetError",
     "MissingDependencyError",
     "ModelLoadingError",
     "ModelNotAllowedError",
     "ModelNotFoundError",
     "OutOfMemoryError",
     "OverloadedError",
+    "PermissionDeniedError",
+    "RateLimitError",
     "TemporaryError",
     "TextTooLongError",
     "UnsafeWeightsError",

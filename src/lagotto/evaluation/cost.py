@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
-from pathlib import Path
 from types import TracebackType
 
-_STATM = Path("/proc/self/statm")
-
-
-def resident_bytes() -> int:
-    """Bytes of this process that are in memory now; where only a maximum can be had (macOS), that; 0 on Windows."""
-    if _STATM.is_file():  # Linux
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    try:
-        import resource
-    except ImportError:
-        return 0
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else largest * 1024
+from lagotto.core.memory import resident_bytes
 
 
 class MemoryMeter:

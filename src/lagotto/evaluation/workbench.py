@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lagotto.evaluation.cost import resident_bytes
+from lagotto.core.memory import resident_bytes
 from lagotto.evaluation.instructions import TaskHint
 from lagotto.evaluation.pipeline import Encoder, EncoderLeg, Leg, Rerank, Rescore, System
 from lagotto.evaluation.progress import Silence, Watcher

@@ -37,7 +37,8 @@ class Admission:
     """Bounds what may wait for one model. Belongs to the event loop: no locks."""
 
     def __init__(self, max_tokens: int) -> None:
-        self._max_tokens = max_tokens
+        self.max_tokens = max_tokens
+        """Tokens that may wait, as estimated."""
         self._open: dict[Priority, int] = {"probe": 0, "interactive": 0, "bulk": 0}
         self._requests = 0
         self._admitted = 0
@@ -97,9 +98,9 @@ class Admission:
         if not ahead:
             return
         rate = 1 / self._pace if self._pace else speed()
-        too_many = ahead + tokens - self._max_tokens
+        too_many = ahead + tokens - self.max_tokens
         if too_many > 0:
-            self._refuse(f"{ahead} tokens are waiting, {self._max_tokens} may", min(too_many, ahead), rate)
+            self._refuse(f"{ahead} tokens are waiting, {self.max_tokens} may", min(too_many, ahead), rate)
         left = demand.left()
         if left is not None and rate and ahead + tokens > _MARGIN * left * rate:
             late = ahead + tokens - _MARGIN * left * rate

@@ -55,13 +55,13 @@ class Call:
     async def embedder(self, name: str) -> Embedder:
         """An allowed embedder; see `ModelPool.embedder`. `compute` then counts as work for it."""
         model = await self._in_time(self.pool.embedder(name))
-        self._entry = self.pool.entries[name]
+        self._entry = self.pool.entries.get(name)  # None when it was withdrawn while we waited
         return model
 
     async def reranker(self, name: str | None) -> tuple[str, Reranker]:
         """An allowed reranker and its public name; see `ModelPool.reranker`. `compute` then counts as work for it."""
         public, model = await self._in_time(self.pool.reranker(name))
-        self._entry = self.pool.entries[public]
+        self._entry = self.pool.entries.get(public)
         return public, model
 
     async def compute(self, work: Callable[[], T]) -> T:

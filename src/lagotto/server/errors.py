@@ -13,7 +13,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from lagotto.core.errors import InvalidInputError, LagottoError, ModelNotAllowedError, TemporaryError
+from lagotto.core.errors import (
+    AuthenticationError,
+    InvalidInputError,
+    LagottoError,
+    ModelNotAllowedError,
+    TemporaryError,
+)
 from lagotto.server.call import REQUEST_ID, request_id
 from lagotto.server.dialects.failures import Failure, said
 from lagotto.server.dialects.paths import Dialect, dialect_of, speak
@@ -39,10 +45,14 @@ def failure_of(error: LagottoError) -> Failure:
     return Failure(str(error), error.status, error.code, param, empty=isinstance(error, EmptyInputError))
 
 
-def retry_headers(error: LagottoError) -> dict[str, str]:
-    """When to come again: ``retry-after`` in whole seconds, as HTTP has it, and ``retry-after-ms``, which OpenAI's
-    clients prefer.
+def headers_of(error: LagottoError) -> dict[str, str]:
+    """What HTTP asks for beside some statuses: how to authenticate, or when to come again.
+
+    The latter is ``retry-after`` in whole seconds, as HTTP has it, and ``retry-after-ms``, which OpenAI's clients
+    prefer.
     """
+    if isinstance(error, AuthenticationError):
+        return {"www-authenticate": "Bearer"}
     if not isinstance(error, TemporaryError):
         return {}
     after = max(0.001, error.retry_after)
@@ -56,7 +66,7 @@ def add_error_handlers(app: FastAPI) -> None:
     async def known(request: Request, error: LagottoError) -> Response:
         if error.status >= 500:
             logger.error("%s %s: %s", request.method, request.url.path, error)
-        return failure_response(request, failure_of(error), retry_headers(error))
+        return failure_response(request, failure_of(error), headers_of(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -3,92 +3,119 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from lagotto.cards.schema import Task
 from lagotto.core.errors import InvalidInputError, ModelLoadingError, ModelNotAllowedError
 from lagotto.models.embedder import Embedder
-from lagotto.models.loading import Options
 from lagotto.models.opening import open_any, task_of
 from lagotto.models.reranker import Reranker
 from lagotto.server.admission import Admission
+from lagotto.server.cache import VectorCache
 from lagotto.server.catalogue import Offer, offers
+from lagotto.server.record import current_record
+from lagotto.server.served import ServedEmbedder, ServedReranker
 from lagotto.server.settings import Settings
+from lagotto.server.slots import Model, Slot, Slots
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-Model = Embedder | Reranker
 _THREADS = 64
 """Requests computed or waiting for the engine at once; they hardly cost anything while they wait."""
 _BULK_THREADS = 16
 """The same for bulk requests, which may wait long and keep no thread from the others."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One model clients may name."""
+    """One name clients may use. A model with several names has several entries, which share its slot."""
 
-    offer: Offer
-    admission: Admission
-    created: int = field(default_factory=lambda: int(time.time()))
-    model: Model | None = None
-    loading: Future[Model] | None = None
-    loading_since: float = 0.0
+    public: str
+    slot: Slot
+
+    @property
+    def offer(self) -> Offer:
+        """What it stands for."""
+        return self.slot.offer
+
+    @property
+    def created(self) -> int:
+        """When the server began to offer it, in seconds since 1970."""
+        return self.slot.created
+
+    @property
+    def model(self) -> Model | None:
+        """The model, where it is in memory."""
+        return self.slot.model
+
+    @property
+    def admission(self) -> Admission:
+        """Bounds what may wait for the model, by whichever of its names."""
+        return self.slot.admission
 
     def speed(self) -> float:
         """Tokens a second, as the engine has measured; 0 when it has not."""
-        return 0.0 if self.model is None else self.model.stats().tokens_per_second
+        model = self.slot.model
+        return 0.0 if model is None else model.stats().tokens_per_second
 
-    @property
-    def public(self) -> str:
-        """The name clients use."""
-        return self.offer.public
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What new settings changed about the models, by their names."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
 
 
 class ModelPool:
     """Allowed models by name, and the threads that use them."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._options = Options(
-            engine=settings.engine,
-            device=settings.device,
-            precision=settings.chosen_precision(),
-            threads=settings.threads,
-            truncation=settings.truncation,
-            cache_dir=settings.cache_dir,
-            models_dir=settings.model_storage_path,
-            offline=settings.offline,
-        )
-        self.entries = {offer.public: Entry(offer, Admission(settings.max_queue_tokens)) for offer in offers(settings)}
+    def __init__(self, settings: Settings, cache: VectorCache | None = None) -> None:
+        self._settings = settings
+        self._cache = cache
+        self.slots = Slots(self._open)
+        self.slots.budget = _budget(settings)
+        self.entries = _entries([_slot(offer, settings) for offer in offers(settings)])
         self._lock = threading.Lock()
+        self._changing = threading.Lock()
         self.running = 0
         """Requests that compute or wait for the engine at this moment."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lagotto-request")
         self._bulk_threads = ThreadPoolExecutor(_BULK_THREADS, thread_name_prefix="lagotto-bulk")
-        self._loading_wait = settings.loading_wait_seconds
 
     def start(self) -> None:
         """Load the models that were named by the operator, one after another."""
-        for entry in self.entries.values():
+        for entry in list(self.entries.values()):
             if entry.offer.eager:
-                self._loading(entry).result()
+                self.slots.load(entry.slot).result()
+        self.slots.start()
 
     async def embedder(self, name: str) -> Embedder:
-        """An allowed embedder. Raises `ModelNotAllowedError`, or `InvalidInputError` for a model of another kind."""
+        """An allowed embedder, kept in memory until the request that asks has been answered.
+
+        Raises `ModelNotAllowedError`, `InvalidInputError` for a model of another kind, `PermissionDeniedError`,
+        `MemoryBudgetError`, `ModelLoadingError`.
+        """
+        if (record := current_record()) is not None:
+            record.require("embed")
         model = await self._get(name)
         if not isinstance(model, Embedder):
             raise InvalidInputError(f"model {name!r} is a reranker; it answers at /v1/rerank, not here", param="model")
         return model
 
     async def reranker(self, name: str | None) -> tuple[str, Reranker]:
-        """An allowed reranker and its public name; without a name, the only one there is."""
+        """An allowed reranker and its public name; without a name, the only one there is. Raises as `embedder` does."""
+        if (record := current_record()) is not None:
+            record.require("rerank")
         chosen = await self.compute(self._only_reranker) if name is None else name
         model = await self._get(chosen)
         if not isinstance(model, Reranker):
@@ -102,7 +129,7 @@ class ModelPool:
 
         For requests that can't name a model; the answer never depends on who asked before.
         """
-        found = await self.compute(lambda: next((name for name, e in self.entries.items() if self._is(e, task)), None))
+        found = await self.compute(lambda: next((e.public for e in self._own() if self._is(e, task)), None))
         if found is None:
             kind = "embedder" if task == "embed" else "reranker"
             raise InvalidInputError(f"this server offers no {kind}; GET /v1/models lists what it does", param="model")
@@ -110,8 +137,13 @@ class ModelPool:
 
     async def compute(self, work: Callable[[], T], *, bulk: bool = False) -> T:
         """Run work in a thread, so that the event loop stays free."""
+        record = current_record()
+        if record is not None and record.queued is None:
+            record.queued = time.monotonic()
 
         def counted() -> T:
+            if record is not None and record.computing is None:
+                record.computing = time.monotonic()
             with self._lock:
                 self.running += 1
             try:
@@ -120,57 +152,108 @@ class ModelPool:
                 with self._lock:
                     self.running -= 1
 
-        return await asyncio.get_running_loop().run_in_executor(self._bulk_threads if bulk else self._threads, counted)
+        context = contextvars.copy_context()  # the thread works for this request too
+        threads = self._bulk_threads if bulk else self._threads
+        return await asyncio.get_running_loop().run_in_executor(threads, context.run, counted)
+
+    def change(self, settings: Settings) -> Changes:
+        """Offer what new settings say: what is new is loaded first, what is gone is unloaded when nobody uses it.
+
+        Blocks while models are loaded. Raises `ConfigError`, and whatever loading raises; then nothing has changed.
+        """
+        with self._changing:
+            before = self.entries
+            kept = {id(entry.slot): entry.slot for entry in before.values()}
+            slots = [
+                next((slot for slot in kept.values() if slot.offer == offer), None) or _slot(offer, settings)
+                for offer in offers(settings)
+            ]
+            after = _entries(slots)
+            self._settings, old = settings, self._settings
+            self.slots.budget = _budget(settings)
+            try:
+                self._load_new([slot for slot in slots if id(slot) not in kept])
+            except BaseException:
+                self._settings = old
+                self.slots.budget = _budget(old)
+                raise
+            self.entries = after
+            for slot in kept.values():
+                slot.admission.max_tokens = settings.max_queue_tokens
+                if slot not in slots:
+                    self.slots.retire(slot)
+        return Changes(
+            sorted(set(after) - set(before)),
+            sorted(set(before) - set(after)),
+            sorted(name for name in set(after) & set(before) if after[name].slot is not before[name].slot),
+        )
 
     def close(self) -> None:
         """Free every model. Work that still runs now has outlasted its grace period and is left behind."""
         if self.running:
             logger.warning("%d requests outlasted the grace period and are dropped", self.running)
-            for threads in (self._threads, self._bulk_threads):
-                threads.shutdown(wait=False, cancel_futures=True)
-            return
+        idle = not self.running
         for threads in (self._threads, self._bulk_threads):
-            threads.shutdown(wait=True)
-        for entry in self.loaded():
-            if entry.model is not None:
-                entry.model.close()
+            threads.shutdown(wait=idle, cancel_futures=not idle)
+        self.slots.close(wait=idle)
 
     def loaded(self) -> list[Entry]:
-        """The models in memory."""
-        return [entry for entry in self.entries.values() if entry.model is not None]
+        """The models in memory, each once."""
+        return [entry for entry in self._own() if entry.model is not None]
+
+    def _own(self) -> list[Entry]:
+        """Every model once, under the first of its names."""
+        return [entry for entry in self.entries.values() if entry.public == entry.offer.public]
 
     async def _get(self, name: str) -> Model:
         entry = self.entries.get(name)
         if entry is None:
             known = ", ".join(sorted(self.entries)) or "none"
             raise ModelNotAllowedError(f"model {name!r} is not served here; this server allows: {known}")
-        if entry.model is not None:
-            return entry.model
-        loading = asyncio.wrap_future(self._loading(entry))  # waiting for it holds no thread
-        await asyncio.wait({loading}, timeout=self._loading_wait)
+        slot, record = entry.slot, current_record()
+        self.slots.hold(slot)
+        try:
+            model = slot.model
+            if model is None:
+                model = await self._loaded_in_time(name, slot)
+        except BaseException:
+            self.slots.release(slot)
+            raise
+        if record is None:
+            self.slots.release(slot)
+        else:
+            record.model = name
+            record.at_end(lambda: self.slots.release(slot))
+        return model
+
+    async def _loaded_in_time(self, name: str, slot: Slot) -> Model:
+        """A model when it is loaded. Waiting holds no thread, and who goes away cancels nobody else's loading."""
+        loading = asyncio.wrap_future(self.slots.load(slot))
+        loading.add_done_callback(_heard)
+        await asyncio.wait({loading}, timeout=self._settings.loading_wait_seconds)
         if loading.done():
             return loading.result()
-        loading.add_done_callback(lambda later: later.cancelled() or later.exception())  # heard by the next request
-        since = time.monotonic() - entry.loading_since
+        since = time.monotonic() - slot.loading_since
         raise ModelLoadingError(f"model {name!r} is still being loaded, for {since:.0f} s now", retry_after=since)
 
-    def _loading(self, entry: Entry) -> Future[Model]:
-        """The one future of a model's loading; a failed one is tried again by the next request."""
-        with self._lock:
-            if entry.loading is None or (entry.loading.done() and entry.loading.exception() is not None):
-                entry.loading_since = time.monotonic()
-                entry.loading = self._threads.submit(self._open, entry)
-            return entry.loading
+    def _open(self, offer: Offer) -> Model:
+        model, settings = open_any(offer.source, offer.options), self._settings
+        if isinstance(model, Reranker):
+            return ServedReranker(model, settings.max_text_characters)
+        return ServedEmbedder(model, self._cache, settings.max_text_characters, offer.prompts)
 
-    def _open(self, entry: Entry) -> Model:
-        started = time.perf_counter()
-        entry.model = open_any(entry.offer.source, replace(self._options, card=entry.offer.card))
-        logger.info("loaded %s in %.1f s: %r", entry.public, time.perf_counter() - started, entry.model)
-        return entry.model
+    def _load_new(self, slots: list[Slot]) -> None:
+        """Load models that are to be there from the start. Raises the first failure, with all of them closed again."""
+        loading = [(slot, self.slots.load(slot)) for slot in slots if slot.offer.eager]
+        failures = [error for _, future in loading if (error := future.exception()) is not None]
+        if failures:
+            for slot, _ in loading:
+                self.slots.retire(slot)
+            raise failures[0]
 
     def _only_reranker(self) -> str:
         """The one reranker of all that are allowed, loaded or not, so that the answer never depends on who asked."""
-        rerankers = [entry.public for entry in self.entries.values() if self._is(entry, "rerank")]
+        rerankers = [entry.public for entry in self._own() if self._is(entry, "rerank")]
         if len(rerankers) != 1:
             choices = ", ".join(rerankers) or "none"
             raise InvalidInputError(
@@ -179,10 +262,29 @@ class ModelPool:
         return rerankers[0]
 
     def _is(self, entry: Entry, task: Task) -> bool:
-        if entry.model is not None:
-            return isinstance(entry.model, Reranker) == (task == "rerank")
+        model = entry.model
+        if model is not None:
+            return isinstance(model, Reranker) == (task == "rerank")
         try:
-            return task_of(entry.offer.source, replace(self._options, card=entry.offer.card)) == task
+            return task_of(entry.offer.source, entry.offer.options) == task
         except Exception as error:  # a stored folder that can't be read is no reason to refuse the others
             logger.warning("%s can't be read: %s", entry.public, error)
             return False
+
+
+def _entries(slots: list[Slot]) -> dict[str, Entry]:
+    return {name: Entry(name, slot) for slot in slots for name in slot.offer.names}
+
+
+def _slot(offer: Offer, settings: Settings) -> Slot:
+    return Slot(offer, Admission(settings.max_queue_tokens))
+
+
+def _heard(loading: asyncio.Future[Model]) -> None:
+    """Take note of a failure that nobody waits for any more; the next request tries again."""
+    if not loading.cancelled():
+        loading.exception()
+
+
+def _budget(settings: Settings) -> int | None:
+    return None if settings.memory_budget_mb is None else settings.memory_budget_mb << 20

@@ -8,27 +8,33 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import uvicorn
 
 from lagotto.core.errors import ConfigError
 from lagotto.server.app import create_app
+from lagotto.server.keys import KeyRing
+from lagotto.server.logs import set_up_logging
+from lagotto.server.protocol import limited
 from lagotto.server.settings import Settings
 
 logger = logging.getLogger("lagotto")
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-def serve(settings: Settings) -> None:
-    """Serve until Ctrl-C or SIGTERM, then let requests in flight finish.
 
-    Raises `ConfigError` for a port that can't be bound, and whatever loading a model raises, before anything is
-    answered.
+def serve(settings: Settings, read_settings: Callable[[], Settings] | None = None) -> None:
+    """Serve until Ctrl-C or SIGTERM, then let requests in flight finish. SIGHUP reads the settings anew.
+
+    ``read_settings`` is what reads them; see `create_app`. Raises `ConfigError` for a port that can't be bound, and
+    whatever loading a model raises, before anything is answered.
     """
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up_logging(settings)
     with _bind(settings.host, settings.port) as listening:
-        app = create_app(settings)
+        app = create_app(settings, read_settings)
+        _warn_if_open(settings, app.state.keys)
         app.state.pool.start()  # here rather than in the app's life, so that a failure is one clear error
         config = uvicorn.Config(
             app,
@@ -36,6 +42,11 @@ def serve(settings: Settings) -> None:
             port=settings.port,
             log_level=settings.log_level,
             log_config=None,
+            access_log=False,  # ours tells more
+            server_header=False,
+            http=limited(settings.max_header_bytes, settings.header_timeout_seconds, settings.max_connections),
+            ws="none",
+            timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
         host, port = listening.getsockname()[:2]
@@ -43,7 +54,7 @@ def serve(settings: Settings) -> None:
         logger.info("serving on http://%s:%s (docs at /docs)", shown, port)
         # How long threads that come back from computing wait for the event loop; 5 ms, the default, leave cores idle.
         sys.setswitchinterval(0.0005)
-        with _clean_exit():
+        with _clean_exit(), _on_hangup(app.state.reloader.reload_in_thread):
             uvicorn.Server(config).run(sockets=[listening])
     if app.state.pool.running:
         # Their threads would hold the process until they end, and a container's patience is shorter.
@@ -63,6 +74,28 @@ def _clean_exit() -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _on_hangup(do: Callable[[], None]) -> Iterator[None]:
+    """Do something on SIGHUP, where there is such a signal and this thread may hear it."""
+    heard = hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGHUP, lambda *_: do()) if heard else None
+    try:
+        yield
+    finally:
+        if heard:
+            signal.signal(signal.SIGHUP, before)
+
+
+def _warn_if_open(settings: Settings, keys: KeyRing) -> None:
+    """Say so when anybody on the network may ask."""
+    if not keys and settings.host not in _LOOPBACK:
+        logger.warning(
+            "listening on %s without API keys: whoever reaches this port may use it. Set LAGOTTO_API_KEY, or "
+            "make keys with: lagotto keys create NAME",
+            settings.host,
+        )
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""What the server says about itself: ``/health``, ``/ready``, ``/models``, ``/config``."""
+"""What the server says of itself: ``/health``, ``/ready``, ``/models``, ``/config``, ``/metrics``; and its reload."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import logging
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
 import lagotto
 from lagotto.batch.demand import Demand, using
@@ -16,6 +17,7 @@ from lagotto.models.embedder import Embedder
 from lagotto.server.dialects import infinity
 from lagotto.server.pool import Entry, ModelPool
 from lagotto.server.settings import Settings
+from lagotto.server.slots import Model
 from lagotto.server.state import get_pool, get_settings
 
 router = APIRouter(tags=["System"])
@@ -35,7 +37,8 @@ async def health() -> dict[str, str]:
 @router.get("/ready")
 async def ready(pool: Annotated[ModelPool, Depends(get_pool)]) -> JSONResponse:
     """200 when every model in memory has just computed something, 503 when one could not within five seconds."""
-    found = await asyncio.gather(*(_probed(entry) for entry in pool.loaded()))
+    probed = await asyncio.gather(*(_probed(pool, entry) for entry in pool.loaded()))
+    found = [model for model in probed if model is not None]
     good = all(model["ready"] for model in found)
     return JSONResponse({"ready": good, "models": found}, 200 if good else 503)
 
@@ -43,7 +46,8 @@ async def ready(pool: Annotated[ModelPool, Depends(get_pool)]) -> JSONResponse:
 @router.get("/models")
 async def models(pool: Annotated[ModelPool, Depends(get_pool)]) -> dict[str, Any]:
     """The models in memory, and what each runs on; beside it the list that Infinity's clients look for here."""
-    return {"models": [_described(entry) for entry in pool.loaded()], **infinity.listing(pool)}
+    found = [_described(entry, model) for entry in pool.loaded() if (model := entry.model) is not None]
+    return {"models": found, **infinity.listing(pool)}
 
 
 @router.get("/config")
@@ -52,31 +56,45 @@ async def config(settings: Annotated[Settings, Depends(get_settings)]) -> dict[s
     return settings.public()
 
 
-async def _probed(entry: Entry) -> dict[str, Any]:
-    """Let a model compute one short text, before all that waits."""
-    model, start = entry.model, time.monotonic()
-    assert model is not None  # only loaded entries are asked
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Counters and gauges in Prometheus' text format."""
+    return Response(await asyncio.to_thread(request.app.state.metrics.render), media_type=CONTENT_TYPE_LATEST)
 
-    def compute() -> None:
-        with using(Demand("probe", start + _PATIENCE)):
-            if isinstance(model, Embedder):
-                model.encode(_CANARY)
-            else:
-                model.score([(_CANARY, _CANARY)])
 
-    try:
-        # In a thread of its own kind: those of requests may all be waiting.
-        await asyncio.wait_for(asyncio.to_thread(compute), _PATIENCE)
-        error = None
-    except Exception as failure:  # whatever it is, the answer is that the model can't compute
-        error = getattr(failure, "code", None) or ("timeout" if isinstance(failure, TimeoutError) else "internal_error")
-        logger.error("%s is not ready: %s: %s", entry.public, type(failure).__name__, failure)
+@router.post("/admin/reload")
+async def reload(request: Request) -> dict[str, Any]:
+    """Read the settings anew, as SIGHUP does. An error leaves the old ones in force."""
+    found: dict[str, Any] = await asyncio.to_thread(request.app.state.reloader.reload)
+    return found
+
+
+async def _probed(pool: ModelPool, entry: Entry) -> dict[str, Any] | None:
+    """Let a model compute one short text, before all that waits; None for one that has just been unloaded."""
+    start = time.monotonic()
+    with pool.slots.kept(entry.slot) as model:
+        if model is None:
+            return None
+        try:
+            # In a thread of its own kind: those of requests may all be waiting.
+            await asyncio.wait_for(asyncio.to_thread(_compute, model, start + _PATIENCE), _PATIENCE)
+            error = None
+        except Exception as failure:  # whatever it is, the answer is that the model can't compute
+            late = "timeout" if isinstance(failure, TimeoutError) else "internal_error"
+            error = getattr(failure, "code", None) or late
+            logger.error("%s is not ready: %s: %s", entry.public, type(failure).__name__, failure)
     return {"id": entry.public, "ready": error is None, "seconds": round(time.monotonic() - start, 4), "error": error}
 
 
-def _described(entry: Entry) -> dict[str, Any]:
-    model = entry.model
-    assert model is not None  # only loaded entries are described
+def _compute(model: Model, deadline: float) -> None:
+    with using(Demand("probe", deadline)):
+        if isinstance(model, Embedder):
+            model.encode(_CANARY)
+        else:
+            model.score([(_CANARY, _CANARY)])
+
+
+def _described(entry: Entry, model: Model) -> dict[str, Any]:
     engine = model.engine
     described: dict[str, Any] = {
         "id": entry.public,

@@ -17,6 +17,7 @@ from lagotto.server.inputs import Item, check_query, checked_inputs
 from lagotto.server.pool import Entry, ModelPool
 from lagotto.server.ranking import RankWish, rank, results
 from lagotto.server.replies import answer, cut_of, usage
+from lagotto.server.slots import Model
 from lagotto.server.vectors import written
 
 router = APIRouter(tags=["Infinity"])
@@ -55,12 +56,11 @@ async def health() -> dict[str, float]:
 
 def listing(pool: ModelPool) -> dict[str, Any]:
     """The models in memory, as Infinity lists them."""
-    return {"object": "list", "data": [_described(entry, pool.running) for entry in pool.loaded()]}
+    found = [(entry, model) for entry in pool.loaded() if (model := entry.model) is not None]
+    return {"object": "list", "data": [_described(entry, model, pool.running) for entry, model in found]}
 
 
-def _described(entry: Entry, running: int) -> dict[str, Any]:
-    model = entry.model
-    assert model is not None  # only loaded entries are listed
+def _described(entry: Entry, model: Model, running: int) -> dict[str, Any]:
     return {
         "id": entry.public,
         "object": "model",

@@ -49,7 +49,8 @@ async def model(name: str, call: Calling) -> dict[str, Any]:
 def _described(entry: Entry) -> dict[str, Any]:
     card = find_card(entry.offer.card or entry.offer.source.partition("@")[0])
     owner = card.name.partition("/")[0] if card is not None else "lagotto"
-    return {"id": entry.public, "object": "model", "created": entry.created, "owned_by": owner}
+    loaded = entry.model is not None
+    return {"id": entry.public, "object": "model", "created": entry.created, "owned_by": owner, "loaded": loaded}
 
 
 def _answer(request: OpenAIEmbeddings, call: Call, model: Embedder, inputs: list[Item]) -> Response:

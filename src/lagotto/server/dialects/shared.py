@@ -17,7 +17,7 @@ from fastapi import APIRouter, Request, Response
 from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects import cohere, infinity, jina, openai, tei, voyage
-from lagotto.server.dialects.paths import speak
+from lagotto.server.dialects.paths import Dialect, speak
 from lagotto.server.dialects.schemas.base import text_of
 from lagotto.server.dialects.schemas.infinity import InfinityRerank
 from lagotto.server.dialects.schemas.jina import JinaEmbeddings
@@ -30,6 +30,13 @@ from lagotto.server.ranking import RankWish, rank, results
 from lagotto.server.replies import answer, usage
 
 router = APIRouter(tags=["Shared"])
+
+SPOKEN: dict[str, tuple[Dialect, ...]] = {
+    "/v1/embeddings": ("openai", "jina", "voyage"),
+    "/v1/rerank": ("any", "voyage"),
+    "/rerank": ("any", "tei", "infinity"),
+}
+"""The dialects of each path; the first is that of a request whose body tells nothing."""
 
 
 @router.post("/v1/embeddings")

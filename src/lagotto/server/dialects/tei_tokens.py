@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 import lagotto
-from lagotto.core.errors import InvalidInputError
+from lagotto.core.errors import InvalidInputError, PermissionDeniedError
 from lagotto.engines.base import TOKEN_BUDGET
 from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
@@ -93,7 +93,7 @@ async def _either(call: Call, name: str | None) -> tuple[str, Embedder | Reranke
     """The model that is named, of whichever kind, else the first embedder, else the first reranker."""
     try:
         return await embedder(call, name)
-    except InvalidInputError:  # a reranker, or no embedder at all
+    except (InvalidInputError, PermissionDeniedError):  # a reranker, no embedder at all, or a key for rerankers
         return await reranker(call, name)
 
 

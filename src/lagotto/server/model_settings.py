@@ -1,0 +1,62 @@
+"""`ModelSettings`: one ``[[model]]`` table of the settings file."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from lagotto.cards.schema import Pooling
+from lagotto.models.rendering import Role
+
+EngineName = Literal["auto", "openvino", "torch"]
+PrecisionName = Literal["auto", "f32", "bf16", "f16", "int8"]
+TruncationName = Literal["right", "left", "error"]
+
+
+class ModelSettings(BaseModel):
+    """How one model is found, named, run and kept. What is left out is as the server's own settings say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    """What is opened: a folder, ``ORG/NAME[@REVISION]`` or ``starter:NAME``."""
+    alias: list[str] = []
+    """Names clients use instead: one, or several."""
+    eager: bool = True
+    """Loaded at start; otherwise when it is first asked for."""
+    engine: EngineName | None = None
+    device: str | None = None
+    precision: PrecisionName | None = None
+    threads: int | None = Field(default=None, ge=1)
+    max_length: int | None = Field(default=None, ge=1)
+    """Tokens a text may have; the model's own limit by default."""
+    truncation: TruncationName | None = None
+    card: str | None = None
+    """The listed model a folder was made from."""
+    pooling: Pooling | None = None
+    """How to pool, where the folder does not say."""
+    keep_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """How long it stays in memory unused; 0 for ever."""
+    prompts: dict[Role, str] = {}
+    """What is put before texts of a role (``text``, ``query``, ``document``) that come without one of their own."""
+
+    @field_validator("alias", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        if value != value.strip():
+            raise ValueError("it begins or ends with white space")
+        return value
+
+    @field_validator("alias")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not name or name != name.strip() or not name.isprintable():
+                raise ValueError(f"{name!r} is no name; give printable characters without white space around them")
+        return value

@@ -1,0 +1,80 @@
+"""`ServedEmbedder` and `ServedReranker`: models as a server gives them to its routes: limited, metered, cached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lagotto.core.errors import InvalidInputError
+from lagotto.core.span_values import SpanEmbeddings
+from lagotto.core.values import Embeddings, Scores
+from lagotto.models.computing import Wanted
+from lagotto.models.embedder import Embedder
+from lagotto.models.progress import Progress
+from lagotto.models.rendering import Rendering, Role
+from lagotto.models.reranker import Reranker
+from lagotto.server.cache import CachedEmbedder, VectorCache
+from lagotto.server.metering import MeteredEngine
+
+
+class ServedEmbedder(CachedEmbedder):
+    """An embedder whose texts have a bound, whose work is counted, and whose vectors are kept where they may be.
+
+    ``prompts`` stand before texts of a role that come without prompt and instruction.
+    """
+
+    def __init__(
+        self, model: Embedder, cache: VectorCache | None, max_characters: int | None, prompts: Mapping[Role, str]
+    ) -> None:
+        super().__init__(model, cache, MeteredEngine)
+        self._max_characters = max_characters
+        self._prompts = prompts
+
+    def _renderer(self, role: Role, prompt: str | None, instruction: str | None) -> Rendering:
+        own = self._prompts.get(role) if prompt is None and instruction is None else prompt
+        return super()._renderer(role, own, instruction)
+
+    def encode_spans(self, texts: str | Iterable[str], spans: Any, **how: Any) -> SpanEmbeddings:
+        """Vectors of spans, see `Embedder.encode_spans`. Raises `InvalidInputError` for a text that is too long."""
+        return super().encode_spans(self._checked(texts), spans, **how)
+
+    def encode_states(self, texts: str | Iterable[str], **how: Any) -> Embeddings:
+        """States of tokens, see `Embedder.encode_states`. Raises `InvalidInputError` for a text that is too long."""
+        return super().encode_states(self._checked(texts), **how)
+
+    def _checked(self, texts: str | Iterable[str]) -> str | list[str]:
+        found = list(_bounded([texts] if isinstance(texts, str) else texts, self._max_characters))
+        return texts if isinstance(texts, str) else found
+
+    def _stream(
+        self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress
+    ) -> Iterator[Embeddings]:
+        given = [texts] if isinstance(texts, str) else texts
+        return super()._stream(_bounded(given, self._max_characters), render, wanted, progress)
+
+
+class ServedReranker(Reranker):
+    """A reranker whose texts have a bound and whose work is counted."""
+
+    def __init__(self, model: Reranker, max_characters: int | None) -> None:
+        self._loaded = replace(model._loaded, engine=MeteredEngine(model._loaded.engine))
+        self._truncation = model._truncation
+        self._max_characters = max_characters
+
+    def score(self, pairs: Iterable[Sequence[str]], **how: Any) -> Scores:
+        """Scores of pairs, see `Reranker.score`. Raises `InvalidInputError` for a text that is too long."""
+        given = list(pairs)
+        for _ in _bounded((text for pair in given for text in pair), self._max_characters, per_item=2):
+            continue
+        return super().score(given, **how)
+
+
+def _bounded(texts: Iterable[Any], most: int | None, per_item: int = 1) -> Iterator[Any]:
+    """The texts, up to one that is too long; what is no text is left to others to refuse."""
+    for number, text in enumerate(texts):
+        if most is not None and isinstance(text, str) and len(text) > most:
+            raise InvalidInputError(
+                f"text {number // per_item} has {len(text)} characters, {most} are allowed here; send it in parts"
+            )
+        yield text
