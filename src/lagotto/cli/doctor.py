@@ -29,6 +29,7 @@ EXTRAS = {
 """What each extra installs, by import name."""
 VARIABLES = (
     "LAGOTTO_CACHE",
+    "LAGOTTO_COMPILED_CACHE_GB",
     "LAGOTTO_MODELS",
     "LAGOTTO_HUB",
     "LAGOTTO_OFFLINE",
@@ -130,14 +131,20 @@ def _cache(chosen: Path | None) -> dict[str, Any]:
     from lagotto.core.paths import cache_dir
 
     folder = cache_dir(chosen)
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+    parts = {path.name: _size_mb(path) for path in sorted(folder.iterdir()) if path.is_dir()} if folder.is_dir() else {}
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return {
         "folder": str(folder),
         "exists": folder.is_dir(),
-        "size_mb": round(sum(sizes) / 1e6, 1),
+        "size_mb": _size_mb(folder),
+        **{f"{name}_mb": size for name, size in parts.items()},
         "writable": existing.is_dir() and os.access(existing, os.W_OK | os.X_OK),
     }
+
+
+def _size_mb(folder: Path) -> float:
+    """What a folder's files take, in megabytes; 0 for one that is not there."""
+    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 1)
 
 
 def _starters() -> dict[str, str]:

@@ -15,14 +15,13 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from lagotto.core.hardware import cpu_flags, cpu_name
-from lagotto.core.paths import write_atomically
 from lagotto.engines.base import Precision
+from lagotto.engines.openvino import blobs
 
 logger = logging.getLogger(__name__)
 
 GRAPH_VERSION = 1
 """Raise it whenever the graph builder changes what it builds, so that no older compiled graph is used."""
-_DIGEST = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,45 +70,19 @@ def compile_cached(build: Callable[[], ov.Model], settings: Settings, fingerprin
     """
     core = ov.Core()
     path = cache / "compiled" / f"{_key(settings, fingerprint)}.blob"
-    if (blob := _read(path)) is not None:
+    if (blob := blobs.read(path)) is not None:
         try:
             tensor = ov.Tensor(blob, shared_memory=True)
             return Compiled(core.import_model(tensor, "CPU", settings.properties()), blob)
         except RuntimeError as error:
             logger.warning("compiled graph %s can't be loaded and is made anew (%s)", path, error)
     compiled = core.compile_model(build(), "CPU", settings.properties())
-    _write(path, compiled)
+    stream = io.BytesIO()
+    compiled.export_model(stream)
+    blobs.write(path, stream.getbuffer())
     return Compiled(compiled, None)
 
 
 def _key(settings: Settings, fingerprint: str) -> str:
     parts = [GRAPH_VERSION, ov.get_version(), cpu_name(), sorted(cpu_flags()), settings, fingerprint]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
-
-
-def _read(path: Path) -> NDArray[np.uint8] | None:
-    """The blob, mapped and checked; the file's last bytes are its digest."""
-    try:
-        if path.stat().st_size <= _DIGEST:
-            raise ValueError("it is empty")
-        data = np.memmap(path, np.uint8, mode="c")  # OpenVINO wants writable memory; copy-on-write keeps the file
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        logger.warning("compiled graph %s can't be read and is made anew (%s)", path, error)
-        return None
-    blob, digest = data[:-_DIGEST], data[-_DIGEST:]
-    if hashlib.sha256(blob.data).digest() == digest.tobytes():
-        return blob
-    logger.warning("compiled graph %s is damaged and is made anew", path)
-    return None
-
-
-def _write(path: Path, compiled: ov.CompiledModel) -> None:
-    stream = io.BytesIO()
-    try:
-        compiled.export_model(stream)
-        blob = stream.getbuffer()
-        write_atomically(path, blob, hashlib.sha256(blob).digest())
-    except OSError as error:
-        logger.warning("compiled graphs can't be kept in %s (%s)", path.parent, error)
