@@ -7,9 +7,11 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +190,38 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
 
 MAIN = "from lagotto.cli.main import main\nmain()"
+
+
+@dataclass
+class Held:
+    """Engines that compute nothing until the gate is opened."""
+
+    entered: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[TestClient], Held]]:
+    """``hold(client)``: the engines of all loaded models wait at a gate, which is open again when the test ends."""
+    held = Held()
+
+    def begin(client: TestClient) -> Held:
+        for entry in client.app.state.pool.loaded():  # type: ignore[attr-defined]
+            queue = entry.model._loaded.engine._engine._queue
+            monkeypatch.setattr(queue, "_compute", partial(_waiting, held, queue._compute))
+        return held
+
+    yield begin
+    held.gate.set()
+
+
+@pytest.fixture
+def held(client: TestClient, hold: Callable[[TestClient], Held]) -> Held:
+    """The engines of the shared client, held at a gate."""
+    return hold(client)
+
+
+def _waiting(held: Held, compute: Callable[..., Any], *batch: Any) -> Any:
+    held.entered.set()
+    assert held.gate.wait(PATIENCE)
+    return compute(*batch)

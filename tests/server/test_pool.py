@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from lagotto import Embedder, Reranker
 from lagotto.core.errors import ConfigError, LagottoError
 from lagotto.models.opening import open_any
 from lagotto.server.app import create_app
@@ -149,35 +148,25 @@ def test_settings_reach_the_models(open_client: Any, tiny_bert: Path) -> None:
 # Nobody waits for what does not concern them.
 
 
+@pytest.mark.parametrize("size", [1, 300], ids=["small", "large"])
 @pytest.mark.parametrize(
-    ("model", "method", "path", "body"),
+    ("path", "body"),
     [
-        (Embedder, "encode", "/v1/embeddings", {"model": "bert", "input": "a dog"}),
-        (Embedder, "encode_ids", "/v1/embeddings", {"model": "bert", "input": [2, 20, 3]}),
-        (Reranker, "rank", "/v1/rerank", {"query": "a", "documents": ["b"]}),
+        ("/v1/embeddings", lambda size: {"model": "bert", "input": [f"a dog and {size} cats"] * size}),
+        ("/v1/embeddings", lambda size: {"model": "bert", "input": [[2, 20, 3]] * size}),
+        ("/v1/rerank", lambda size: {"query": "a", "documents": ["b cat sat"] * size}),
     ],
+    ids=["texts", "ids", "pairs"],
 )
 def test_the_event_loop_answers_while_a_model_computes(
-    client: TestClient, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, model: Any, method: str,
-    path: str, body: Any,
-) -> None:  # fmt: skip
-    entered, gate = threading.Event(), threading.Event()
-    compute = getattr(model, method)
-
-    def blocked(*args: Any, **kwargs: Any) -> Any:
-        entered.set()
-        assert gate.wait(PATIENCE)
-        return compute(*args, **kwargs)
-
-    monkeypatch.setattr(model, method, blocked)
-    busy = threads.submit(client.post, path, json=body)
-    try:
-        assert entered.wait(PATIENCE)
-        for quick in ("/health", "/models", "/v1/models", "/config"):
-            assert client.get(quick).status_code == 200
-        assert not busy.done(), "the answers came while the model computed"
-    finally:
-        gate.set()
+    client: TestClient, threads: ThreadPoolExecutor, held: Any, path: str, body: Any, size: int
+) -> None:
+    busy = threads.submit(client.post, path, json=body(size))
+    assert held.entered.wait(PATIENCE)
+    for quick in ("/health", "/models", "/v1/models", "/config"):
+        assert client.get(quick).status_code == 200
+    assert not busy.done(), "the answers came while the model computed"
+    held.gate.set()
     assert busy.result(PATIENCE).status_code == 200
 
 

@@ -27,17 +27,17 @@ MARKER = "quetzalcoatl"
 WAITING = """
 import time
 from pathlib import Path
-from lagotto import Embedder
+from lagotto.engines.openvino.engine import OpenVinoEngine
 entered, gate = map(Path, sys.argv[1:3])
-encode = Embedder.encode
+infer = OpenVinoEngine._infer
 def waiting(self, *args, **kwargs):
     entered.touch()
     while not gate.exists():
         time.sleep(0.01)
-    return encode(self, *args, **kwargs)
-Embedder.encode = waiting
+    return infer(self, *args, **kwargs)
+OpenVinoEngine._infer = waiting
 """
-"""Makes every request for vectors wait until a file is there."""
+"""Makes everything that is computed wait until a file is there."""
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of this kind are POSIX")
 
@@ -157,11 +157,7 @@ def test_sigterm_computes_what_is_queued(
     start: Start, tiny_bert: Path, places: tuple[Path, Path], threads: ThreadPoolExecutor
 ) -> None:
     entered, gate = places
-    before = WAITING.replace(
-        "from lagotto import Embedder", "from lagotto.engines.openvino.engine import OpenVinoEngine"
-    )
-    before = before.replace("Embedder.encode", "OpenVinoEngine._infer")
-    server = start("--model", f"bert={tiny_bert}", before=before, arguments=places)
+    server = start("--model", f"bert={tiny_bert}", before=WAITING, arguments=places)
     url = server.url()
     requests = [threads.submit(embed, url, "a dog " * (number + 1)) for number in range(4)]
     server.until(entered.exists)
@@ -259,8 +255,8 @@ def _damaged(folder: Path, tmp_path: Path) -> Path:
 
 def test_the_port_is_not_open_before_the_models_are_loaded(start: Start, tiny_bert: Path, tmp_path: Path) -> None:
     gate, entered = tmp_path / "gate", tmp_path / "entered"
-    slow = WAITING.replace("Embedder.encode", "pool.open_any").replace(
-        "from lagotto import Embedder", "from lagotto.server import pool"
+    slow = WAITING.replace("OpenVinoEngine._infer", "pool.open_any").replace(
+        "from lagotto.engines.openvino.engine import OpenVinoEngine", "from lagotto.server import pool"
     )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

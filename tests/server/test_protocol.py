@@ -153,10 +153,8 @@ def test_a_body_that_does_not_come_in_time_is_answered_408(
 
 
 def test_a_slow_computation_is_no_slow_body(start: Start, tiny_bert: Path) -> None:
-    slow = "import time\nfrom lagotto import Embedder\nencode = Embedder.encode\n"
-    slow += (
-        "def waiting(self, *a, **k):\n    time.sleep(1)\n    return encode(self, *a, **k)\nEmbedder.encode = waiting"
-    )
+    slow = "import time\nfrom lagotto.engines.openvino.engine import OpenVinoEngine as E\ninfer = E._infer\n"
+    slow += "def waiting(self, *a):\n    time.sleep(1)\n    return infer(self, *a)\nE._infer = waiting"
     server = start("--model", f"bert={tiny_bert}", before=slow, **LIMITS)
     reply = httpx2.post(f"{server.url()}/v1/embeddings", json={"model": "bert", "input": "a"}, timeout=PATIENCE)
     assert reply.status_code == 200

@@ -14,7 +14,6 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from lagotto import Embedder
 from lagotto.server.app import create_app
 from lagotto.server.key_settings import digest_of
 from lagotto.server.reloading import AT_START
@@ -107,26 +106,18 @@ def test_a_model_whose_table_changed_is_opened_anew(served: TestClient, file: Pa
 
 
 def test_a_request_in_flight_finishes_on_the_model_it_has(
-    served: TestClient, file: Path, tiny_xlmr: Path, monkeypatch: pytest.MonkeyPatch
+    served: TestClient, file: Path, tiny_xlmr: Path, hold: Any
 ) -> None:
-    entered, gate = threading.Event(), threading.Event()
-    encode = Embedder.encode
-
-    def waiting(self: Embedder, *args: Any, **kwargs: Any) -> Any:
-        entered.set()
-        assert gate.wait(PATIENCE)
-        return encode(self, *args, **kwargs)
-
-    monkeypatch.setattr(Embedder, "encode", waiting)
+    held = hold(served)
     with ThreadPoolExecutor(1) as threads:
         request = threads.submit(embed, served, "bert")
-        assert entered.wait(PATIENCE)
+        assert held.entered.wait(PATIENCE)
         file.write_text(table(tiny_xlmr, "xlmr"))
         assert served.post("/admin/reload").status_code == 200
         settle(served)
         assert embed_status(served) == 404
         assert not request.done()
-        gate.set()
+        held.gate.set()
         assert request.result(PATIENCE).status_code == 200
     settle(served)
     assert [slot.offer.public for slot in served.app.state.pool.slots.all] == ["xlmr"]

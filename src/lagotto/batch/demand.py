@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +31,8 @@ class Demand:
         self.deadline = deadline
         self.tokens = 0
         """Tokens this call has handed to the engine so far, padding not counted."""
+        self.wait: Callable[[Future[Any]], None] | None = None
+        """Waits until a part is over, where the thread of the call has better to do than to block; None blocks it."""
         self._lock = threading.Lock()
         self._cancelled = False
         self._parts: set[Future[Any]] = set()
@@ -72,6 +74,8 @@ class Demand:
 
     def result(self, part: Future[T]) -> T:
         """The result of a part, waited for no longer than to the deadline. Raises as `check` does."""
+        if self.wait is not None:
+            self.wait(part)
         try:
             return part.result(self.left())
         except CancelledError:

@@ -17,7 +17,7 @@ from lagotto.models.combining import combine_dense, combine_multivector, combine
 from lagotto.models.loading import Loaded
 from lagotto.models.pipeline import run
 from lagotto.models.sides import Side, sides
-from lagotto.models.token_outputs import HeadReader, chosen_outputs
+from lagotto.models.token_outputs import HeadReader, chosen_outputs, outputs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,15 @@ class Computing:
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._heads = HeadReader(loaded)
+        self.outputs = outputs_of(loaded.checkpoint)
+        """What it can give; the folder is looked through once, and not by every call."""
         self.sides = sides(loaded)
         """How texts become token ids, by what they are."""
 
     def start(self, wanted: Wanted) -> Compute:
         """The function that turns sequences into values; all that can be wrong with what is wanted is wrong here."""
         loaded = self._loaded
-        outputs = chosen_outputs(wanted.outputs, loaded.checkpoint)
+        outputs = chosen_outputs(wanted.outputs, self.outputs, loaded.checkpoint.name)
         if wanted.dimensions is not None:
             if "dense" not in outputs:
                 raise InvalidInputError("dimensions cuts dense vectors, and outputs does not ask for them")

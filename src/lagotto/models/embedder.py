@@ -26,7 +26,7 @@ from lagotto.models.progress import Progress, progress_of
 from lagotto.models.rendering import Rendering, Role, rendering
 from lagotto.models.spans import compute_spans
 from lagotto.models.states import compute_states
-from lagotto.models.token_outputs import DENSE, OutputName, outputs_of, require_dense, shape_of, token_scores
+from lagotto.models.token_outputs import DENSE, OutputName, require_dense, shape_of, token_scores
 
 
 class Embedder:
@@ -105,7 +105,7 @@ class Embedder:
     @property
     def outputs(self) -> tuple[OutputName, ...]:
         """What `encode` can give: ``"dense"``, ``"sparse"``, ``"multivector"``."""
-        return outputs_of(self._loaded.checkpoint)
+        return self._computing.outputs
 
     @property
     def dimension(self) -> int:

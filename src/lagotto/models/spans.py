@@ -25,7 +25,7 @@ from lagotto.models.inputs import Span
 from lagotto.models.loading import Loaded
 from lagotto.models.pipeline import chunks, run
 from lagotto.models.rendering import Rendering
-from lagotto.models.token_outputs import chosen_outputs
+from lagotto.models.token_outputs import chosen_outputs, outputs_of
 
 Places = list[NDArray[np.int64]]
 """For each span of a text the positions of its tokens, in the sequence that the text is without windows."""
@@ -81,7 +81,7 @@ def compute_spans(
 ) -> Iterator[SpanEmbeddings]:
     """Values of chunks of texts with their spans. Everything that can be wrong with ``wanted`` is wrong before them."""
     checkpoint, info = loaded.checkpoint, loaded.engine.info
-    chosen_outputs(wanted.outputs, checkpoint)
+    chosen_outputs(wanted.outputs, outputs_of(checkpoint), checkpoint.name)
     if isinstance(wanted.long, MultiCls):
         raise InvalidInputError(
             "spans are pooled from their own tokens, which MultiCls does not change; give Windows()"

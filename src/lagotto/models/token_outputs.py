@@ -41,13 +41,12 @@ def outputs_of(checkpoint: Checkpoint) -> tuple[OutputName, ...]:
     return ("dense", *found)
 
 
-def chosen_outputs(asked: Collection[str] | None, checkpoint: Checkpoint) -> frozenset[str]:
-    """What a call wants: what the model gives where it does not say, which is the dense vector of one that has one.
+def chosen_outputs(asked: Collection[str] | None, own: Collection[str], name: str) -> frozenset[str]:
+    """What a call wants: where it does not say, the dense vector of a model that has one, else all that is its ``own``.
 
     Raises `InvalidInputError` for an unknown output, none, or one that such a model never has. A head that only its
     file is missing for is named when it is read.
     """
-    own = outputs_of(checkpoint)
     if asked is None:
         return frozenset(DENSE if "dense" in own else own)
     allowed = get_args(OutputName)
@@ -58,9 +57,7 @@ def chosen_outputs(asked: Collection[str] | None, checkpoint: Checkpoint) -> fro
         raise InvalidInputError(f"outputs are {unknown or 'none'}; allowed are {', '.join(allowed)}, at least one")
     absent = sorted(set(asked) - set(own))
     if absent and "dense" not in own:
-        raise InvalidInputError(
-            f"{checkpoint.name} gives {' and '.join(own)} output, not {' and '.join(absent)}", param="outputs"
-        )
+        raise InvalidInputError(f"{name} gives {' and '.join(own)} output, not {' and '.join(absent)}", param="outputs")
     return frozenset(asked)
 
 

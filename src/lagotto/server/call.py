@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import time
 import uuid
@@ -28,6 +29,8 @@ T = TypeVar("T")
 REQUEST_ID = "x-request-id"
 PRIORITY = "x-lagotto-priority"
 TIMEOUT = "x-lagotto-timeout-ms"
+_SMALL = 512
+"""Tokens of a request that is computed without a thread of its own: reading and writing them takes a millisecond."""
 _ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")  # what may stand in a header and in a log line
 _MILLISECONDS = re.compile(r"[1-9][0-9]{0,9}")
 
@@ -65,7 +68,7 @@ class Call:
         return public, model
 
     async def compute(self, work: Callable[[], T]) -> T:
-        """Run work in a thread, so that the event loop stays free, with this request's priority and deadline.
+        """Run work beside the event loop, with this request's priority and deadline.
 
         A request may compute several times, as one that streams its answer does; it has one demand all the time.
 
@@ -85,7 +88,9 @@ class Call:
             entry = self._entry
             if entry is not None:
                 stack.enter_context(entry.admission.admitted(self.size, demand, entry.speed))
-            return await self._watched(self.pool.compute(wanted, bulk=demand.priority == "bulk"), demand)
+            bulk = demand.priority == "bulk"
+            inline = demand if not bulk and self._tokens() <= _SMALL else None
+            return await self._watched(self.pool.compute(wanted, bulk=bulk, inline=inline), demand)
 
     async def _watched(self, computing: Awaitable[T], demand: Demand) -> T:
         """Wait for work, until its deadline or until nobody waits for the answer any more."""
@@ -117,8 +122,11 @@ class Call:
         deadline = None if self.seconds is None else self.started + self.seconds
         if self.priority is not None:
             return Demand("bulk" if self.priority == "bulk" else "interactive", deadline)
-        tokens = self.size if self._entry is None else self._entry.admission.tokens(self.size)
-        return Demand("interactive" if tokens <= self.settings.interactive_tokens else "bulk", deadline)
+        return Demand("interactive" if self._tokens() <= self.settings.interactive_tokens else "bulk", deadline)
+
+    def _tokens(self) -> float:
+        """What its body is likely to cost the model."""
+        return self.size if self._entry is None else self._entry.admission.tokens(self.size)
 
     async def _in_time(self, getting: Awaitable[T]) -> T:
         """Wait for a model no longer than the request gives itself."""
@@ -135,9 +143,15 @@ def request_id(request: Request) -> str:
     """The client's ``x-request-id`` or one of ours, which stays the same for the whole request."""
     if not hasattr(request.state, "request_id"):
         given = request.headers.get(REQUEST_ID, "")
-        request.state.request_id = given if _ID.fullmatch(given) else str(uuid.uuid4())
+        request.state.request_id = given if _ID.fullmatch(given) else _new_id()
     found: str = request.state.request_id
     return found
+
+
+def _new_id() -> str:
+    """A random UUID from numbers at hand: asking the system for some gives up the interpreter's lock, and to get it
+    back takes long under load. Nobody is kept out by not knowing it."""
+    return str(uuid.UUID(int=random.getrandbits(128), version=4))
 
 
 async def get_call(request: Request) -> Call:

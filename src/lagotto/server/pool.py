@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from lagotto.batch.demand import Demand
 from lagotto.cards.schema import Task
 from lagotto.core.errors import InvalidInputError, ModelLoadingError, ModelNotAllowedError
 from lagotto.models.embedder import Embedder
@@ -20,6 +21,7 @@ from lagotto.models.reranker import Reranker
 from lagotto.server.admission import Admission
 from lagotto.server.cache import VectorCache
 from lagotto.server.catalogue import Offer, offers
+from lagotto.server.inline import run_inline
 from lagotto.server.record import current_record
 from lagotto.server.served import ServedEmbedder, ServedReranker
 from lagotto.server.settings import Settings
@@ -32,6 +34,8 @@ _THREADS = 64
 """Requests computed or waiting for the engine at once; they hardly cost anything while they wait."""
 _BULK_THREADS = 16
 """The same for bulk requests, which may wait long and keep no thread from the others."""
+_LAST_SECONDS = 2.0
+"""How long `close` waits for the batches that are being computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class ModelPool:
         self._changing = threading.Lock()
         self.running = 0
         """Requests that compute or wait for the engine at this moment."""
+        self.left_behind = False
+        """Whether `close` has left threads at work, which would hold the process until they end."""
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="lagotto-request")
         self._bulk_threads = ThreadPoolExecutor(_BULK_THREADS, thread_name_prefix="lagotto-bulk")
 
@@ -135,8 +141,12 @@ class ModelPool:
             raise InvalidInputError(f"this server offers no {kind}; GET /v1/models lists what it does", param="model")
         return found
 
-    async def compute(self, work: Callable[[], T], *, bulk: bool = False) -> T:
-        """Run work in a thread, so that the event loop stays free."""
+    async def compute(self, work: Callable[[], T], *, bulk: bool = False, inline: Demand | None = None) -> T:
+        """Run work in a thread, so that the event loop stays free.
+
+        ``inline``: the demand of work so small that it may run on the event loop, see `run_inline`. It still gets a
+        thread where vectors are kept in a file, which may have to be waited for.
+        """
         record = current_record()
         if record is not None and record.queued is None:
             record.queued = time.monotonic()
@@ -152,7 +162,9 @@ class ModelPool:
                 with self._lock:
                     self.running -= 1
 
-        context = contextvars.copy_context()  # the thread works for this request too
+        context = contextvars.copy_context()  # whoever works does so for this request
+        if inline is not None and (self._cache is None or self._cache.disk is None):
+            return await run_inline(counted, inline, context)
         threads = self._bulk_threads if bulk else self._threads
         return await asyncio.get_running_loop().run_in_executor(threads, context.run, counted)
 
@@ -195,7 +207,11 @@ class ModelPool:
         idle = not self.running
         for threads in (self._threads, self._bulk_threads):
             threads.shutdown(wait=idle, cancel_futures=not idle)
-        self.slots.close(wait=idle)
+        # What a request asked for may still be computed when the request is gone, and can't be stopped.
+        closing = threading.Thread(target=self.slots.close, args=(idle,), name="lagotto-close", daemon=True)
+        closing.start()
+        closing.join(_LAST_SECONDS)
+        self.left_behind = not idle or closing.is_alive()
 
     def loaded(self) -> list[Entry]:
         """The models in memory, each once."""

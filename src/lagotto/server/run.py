@@ -56,8 +56,7 @@ def serve(settings: Settings, read_settings: Callable[[], Settings] | None = Non
         sys.setswitchinterval(0.0005)
         with _clean_exit(), _on_hangup(app.state.reloader.reload_in_thread):
             uvicorn.Server(config).run(sockets=[listening])
-    if app.state.pool.running:
-        # Their threads would hold the process until they end, and a container's patience is shorter.
+    if app.state.pool.left_behind:  # a container's patience is shorter
         logging.shutdown()
         os._exit(1)
 
