@@ -326,7 +326,7 @@ def documented_rows() -> dict[str, list[str]]:
 
 
 WITH_TORCH = words("""
-    bge-code-v1 bge-reasoner-embed-qwen3-8b-0923 Qwen3-Embedding-0.6B Qwen3-Embedding-4B Qwen3-Embedding-8B
+    bge-reasoner-embed-qwen3-8b-0923 Qwen3-Embedding-4B Qwen3-Embedding-8B
     e5-mistral-7b-instruct SFR-Embedding-Mistral SFR-Embedding-2_R Linq-Embed-Mistral
 """)
 
@@ -334,6 +334,8 @@ WITH_TORCH = words("""
 def status_of(one: ModelCard) -> str:
     if one.name.partition("/")[2] in WITH_TORCH:
         return "runs with torch"
+    if one.name in ("BAAI/bge-code-v1", "Qwen/Qwen3-Embedding-0.6B"):  # small enough for the CPU engine
+        return "runs now"
     plain = one.architecture in ("bert", "xlm-roberta") and not one.remote_code
     return "runs now" if plain and {"dense", "classification"} & set(one.heads) else "listed; comes later"
 

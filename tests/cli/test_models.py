@@ -29,10 +29,11 @@ def test_list_has_every_card_and_starter(run):
 def test_list_tells_which_engine_runs_a_model(run):
     found = {model["name"]: model["engine"] for model in json.loads(run("models", "list", "--json").stdout)}
     assert found["BAAI/bge-m3"] == "openvino"
-    assert found["Qwen/Qwen3-Embedding-0.6B"] == "torch"
+    assert found["Qwen/Qwen3-Embedding-0.6B"] == "openvino"
+    assert found["Qwen/Qwen3-Embedding-4B"] == "torch"
     assert found["BAAI/bge-en-icl"] is None
     rows = {line.split()[0]: line for line in run("models", "list").stdout.splitlines()}
-    assert " with torch " in rows["Qwen/Qwen3-Embedding-0.6B"]
+    assert " with torch " in rows["Qwen/Qwen3-Embedding-4B"]
     assert " yes " in rows["BAAI/bge-m3"]
     assert " later " in rows["BAAI/bge-en-icl"]
 

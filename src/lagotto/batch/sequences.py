@@ -79,6 +79,13 @@ class Batch:
     pad_id: int
     """What fills the rows behind their last token."""
 
+    def without_empty_rows(self) -> Batch:
+        """The same, where an empty text, to which the tokenizer adds nothing, is read as one padding token."""
+        if self.lengths.min(initial=1) > 0:
+            return self
+        ids = self.ids if self.ids.shape[1] else np.full((len(self.ids), 1), self.pad_id, np.int32)
+        return Batch(ids, np.maximum(self.lengths, 1), np.maximum(self.second, 1), self.pad_id)
+
     def sizes(self) -> list[int]:
         """Tokens of each row, those behind its length included that are more than padding."""
         seen: list[int] = self.lengths.tolist()

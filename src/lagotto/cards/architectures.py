@@ -13,6 +13,12 @@ EngineName = Literal["openvino", "torch"]
 NATIVE_ARCHITECTURES = ("bert", "xlm-roberta")
 """Encoders whose graph Lagotto builds itself, for OpenVINO."""
 
+LARGEST_NATIVE_DECODER = 2_000_000_000
+"""Parameters of a language model up to which the CPU engine is chosen for it: its graph is built in float32."""
+
+NATIVE_DECODERS = ("llama", "mistral", "qwen2", "qwen3")
+"""Language models whose graph Lagotto builds for OpenVINO too, as far as `DecoderConfig` goes."""
+
 DECODERS = ("gemma", "llama", "mistral", "qwen2", "qwen3")
 """Language models: a token sees those before it, and the last one's state stands for the text."""
 

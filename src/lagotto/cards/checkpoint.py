@@ -7,9 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
-from lagotto.cards.architectures import NATIVE_ARCHITECTURES, EngineName, engine_for
+from lagotto.cards.architectures import (
+    LARGEST_NATIVE_DECODER,
+    NATIVE_ARCHITECTURES,
+    NATIVE_DECODERS,
+    EngineName,
+    engine_for,
+)
 from lagotto.cards.colbert import ColBert
-from lagotto.cards.encoder_config import read_config
+from lagotto.cards.decoder_config import DecoderConfig
+from lagotto.cards.encoder_config import EncoderConfig, read_config
 from lagotto.cards.fingerprint import fingerprint
 from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, read_folder
 from lagotto.cards.hubs import HEAD_FILES
@@ -43,6 +50,12 @@ class Checkpoint:
     """Set where the folder holds int8 weights."""
     colbert: ColBert | None = None
     """How a late-interaction model writes texts and projects tokens; None for any other model."""
+
+    @property
+    def native(self) -> bool:
+        """Whether Lagotto builds its graph for OpenVINO; everything else is transformers' to build."""
+        decoder = isinstance(self.config, DecoderConfig) and self.card.task == "embed"
+        return decoder or isinstance(self.config, EncoderConfig)
 
     @property
     def max_length(self) -> int:
@@ -173,7 +186,7 @@ def runs(card: ModelCard) -> bool:
 
 
 def runs_on(card: ModelCard) -> EngineName | None:
-    """The engine that runs the model; None for one that no engine runs yet.
+    """The engine that runs the model on a CPU; None for one that no engine runs yet.
 
     An encoder or language model with a dense vector or a classification head runs, and an encoder of Lagotto's own with
     sparse weights or token vectors alone (SPLADE, ColBERT), unless its authors run it through code of their own, or its
@@ -182,6 +195,9 @@ def runs_on(card: ModelCard) -> EngineName | None:
     if card.remote_code or (card.task == "embed" and _OWN_WAYS & set(card.options)):
         return None
     engine = engine_for(card.architecture)
+    small = card.parameters is not None and card.parameters * 1_000_000 <= LARGEST_NATIVE_DECODER
+    if card.task == "embed" and card.architecture in NATIVE_DECODERS and small:
+        engine = "openvino"
     if "classification" in card.heads or ("dense" in card.heads and card.pooling != "none"):
         return engine
     return engine if engine == "openvino" and {"sparse", "multi_vector"} & set(card.heads) else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lagotto.cards.architectures import NATIVE_ARCHITECTURES
+from lagotto.cards.decoder_config import decoder_config
 from lagotto.cards.model_config import ModelConfig, label_count, transformers_config
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
 
@@ -29,13 +30,14 @@ class EncoderConfig(ModelConfig):
 
 
 def read_config(raw: Mapping[str, Any], folder: Path) -> ModelConfig:
-    """The sizes in config.json's content: an `EncoderConfig` for the two architectures whose graph Lagotto builds.
+    """The sizes in config.json's content: `EncoderConfig` or `DecoderConfig` where Lagotto builds the graph.
 
     Raises what `encoder_config` and `transformers_config` raise.
     """
     if raw.get("model_type") in NATIVE_ARCHITECTURES:
         return encoder_config(raw, folder)
-    return transformers_config(raw, folder)
+    sizes = transformers_config(raw, folder)
+    return decoder_config(raw, sizes) or sizes
 
 
 def encoder_config(raw: Mapping[str, Any], folder: Path) -> EncoderConfig:

@@ -11,8 +11,9 @@ from typing import Literal, get_args
 
 from lagotto.batch.long_texts import Truncation
 from lagotto.batch.tokenizer import Tokenizer
-from lagotto.cards.architectures import NATIVE_ARCHITECTURES, EngineName
+from lagotto.cards.architectures import LARGEST_NATIVE_DECODER, NATIVE_ARCHITECTURES, NATIVE_DECODERS, EngineName
 from lagotto.cards.checkpoint import Checkpoint, check_listed, check_pooling, open_checkpoint
+from lagotto.cards.decoder_config import DecoderConfig
 from lagotto.cards.json_files import read_json
 from lagotto.cards.schema import Pooling, Task
 from lagotto.cards.sources import Places, locate
@@ -123,8 +124,7 @@ def _open_engine(
     checkpoint: Checkpoint, options: Options, devices: tuple[str, ...], threads: int, cache: Path
 ) -> tuple[Engine, str]:
     """The one place that chooses an engine; gives it and the fingerprint of what it computes."""
-    architecture = checkpoint.config.architecture
-    if _chosen(options.engine, architecture, devices) == "openvino":
+    if _chosen(options.engine, checkpoint, devices) == "openvino":
         return _open_openvino(checkpoint, options.precision, threads, cache)
     if checkpoint.quantized is not None or options.precision == "int8":
         raise UnsupportedModelError(
@@ -140,14 +140,18 @@ def _open_engine(
     return _open_torch(checkpoint, options.precision, wanted, threads, cache)
 
 
-def _chosen(engine: EngineChoice, architecture: str, devices: tuple[str, ...]) -> EngineName:
-    if engine == "openvino" and architecture not in NATIVE_ARCHITECTURES:
+def _chosen(engine: EngineChoice, checkpoint: Checkpoint, devices: tuple[str, ...]) -> EngineName:
+    if engine == "openvino" and not checkpoint.native:
+        known = ", ".join((*NATIVE_ARCHITECTURES, *NATIVE_DECODERS))
         raise UnsupportedModelError(
-            f"engine 'openvino' runs {' and '.join(NATIVE_ARCHITECTURES)}; pass engine='torch' for {architecture!r}"
+            f"engine 'openvino' runs {known} (the last {len(NATIVE_DECODERS)} as embedders in their plain form); pass "
+            f"engine='torch' for {checkpoint.name}, a {checkpoint.config.architecture}"
         )
     if engine != "auto":
         return engine
-    return "openvino" if architecture in NATIVE_ARCHITECTURES and devices in (("auto",), ("cpu",)) else "torch"
+    config = checkpoint.config
+    small = not isinstance(config, DecoderConfig) or config.parameters <= LARGEST_NATIVE_DECODER
+    return "openvino" if checkpoint.native and small and devices in (("auto",), ("cpu",)) else "torch"
 
 
 def _open_openvino(checkpoint: Checkpoint, precision: str, threads: int, cache: Path) -> tuple[Engine, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from openvino import Node
 
 from lagotto.cards.encoder_config import EncoderConfig
+from lagotto.cards.model_config import ModelConfig
 from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar
 
 _MASKED = -1e9  # added to scores of padding; far below any score, yet finite, as bf16 has float32's range
@@ -37,7 +38,7 @@ class Inputs:
         return [node for node in (self.ids, self.lengths, self.second) if node is not None]
 
 
-def inputs(config: EncoderConfig, pairs: bool) -> Inputs:
+def inputs(config: ModelConfig, pairs: bool) -> Inputs:
     """Declare the inputs; token types only where the model tells the texts of a pair apart."""
     ids = op.parameter([-1, -1], np.int32, name="ids")
     lengths = op.parameter([-1], np.int32, name="lengths")

@@ -23,7 +23,7 @@ from lagotto.engines.openvino.graph import build
 
 
 class OpenVinoEngine:
-    """Runs BERT and XLM-RoBERTa checkpoints on the CPU."""
+    """Runs checkpoints whose graph Lagotto builds on the CPU: BERT and XLM-RoBERTa, Llama, Mistral, Qwen2 and Qwen3."""
 
     def __init__(
         self, checkpoint: Checkpoint, precision: Precision, threads: int, cache: Path, fingerprint: str
@@ -52,6 +52,7 @@ class OpenVinoEngine:
         self._graph.close()
 
     def _infer(self, batch: Batch, output: Output) -> NDArray[np.float32]:
+        batch = batch.without_empty_rows()
         values = {"ids": batch.ids, "lengths": batch.lengths, "second": batch.second}
         with self._graph.request(states=output == "states") as request:
             names = [port.get_any_name() for port in request.model_inputs]

@@ -10,17 +10,21 @@ from numpy.typing import NDArray
 from openvino import Model, Node
 
 from lagotto.cards.checkpoint import Checkpoint
+from lagotto.cards.decoder_config import DecoderConfig
 from lagotto.cards.encoder_config import EncoderConfig
 from lagotto.cards.folder import DenseModule
 from lagotto.cards.splade import is_splade
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
+from lagotto.engines.openvino.decoder import decoder
 from lagotto.engines.openvino.encoder import Inputs, encoder, inputs, pick
 from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar
 from lagotto.engines.openvino.splade import splade
 
 _PREFIXES = ("", "bert.", "roberta.", "model.", "0.auto_model.")
 """What transformers, sentence-transformers and FlagEmbedding put before the encoder's names."""
+_PROBES = ("embeddings.word_embeddings.weight", "embed_tokens.weight")
+"""A weight that every encoder has, and one that every decoder has."""
 
 
 def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Parameters] = Parameters) -> Model:
@@ -37,17 +41,17 @@ def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Para
     if checkpoint.card.task == "rerank":
         given = inputs(config, pairs=True)
         first = op.multiply(given.lengths, op.constant(0, np.int32))
-        state = _drop_token_axis(encoder(config, named, given, only=first))
-        out = [_classifier(config, Parameters(weights, str(checkpoint.folder)), named, state)]
+        state = _drop_token_axis(_states(checkpoint, named, given, only=first))
+        out = [_classifier(_encoder_config(checkpoint), Parameters(weights, str(checkpoint.folder)), named, state)]
     else:
         given = inputs(config, pairs=False)
-        whole = encoder(config, named, given) if states else None
+        whole = _states(checkpoint, named, given) if states else None
         pooled = _pooled(checkpoint, _Renamed(weights, ""), named, given, whole)
         for module in checkpoint.dense:
             pooled = _dense(module, pooled)
         out = [pooled] if whole is None else [pooled, whole]
     results = [op.result(op.convert(node, "f32")) for node in out]
-    return Model(results, given.parameters(), "encoder")
+    return Model(results, given.parameters(), checkpoint.config.architecture)
 
 
 def encoder_prefix(checkpoint: Checkpoint) -> str:
@@ -55,17 +59,35 @@ def encoder_prefix(checkpoint: Checkpoint) -> str:
     return _prefix(Weights.open(checkpoint.folder), checkpoint)
 
 
-def _config(checkpoint: Checkpoint) -> EncoderConfig:
+def _config(checkpoint: Checkpoint) -> EncoderConfig | DecoderConfig:
     """All sizes of the graph. Raises `UnsupportedModelError` for an architecture whose graph is not built here."""
-    if not isinstance(checkpoint.config, EncoderConfig):
+    if not isinstance(checkpoint.config, EncoderConfig | DecoderConfig):
         raise UnsupportedModelError(
             f"{checkpoint.name}: no OpenVINO graph is built for {checkpoint.config.architecture!r}; pass engine='torch'"
         )
     return checkpoint.config
 
 
+def _encoder_config(checkpoint: Checkpoint) -> EncoderConfig:
+    """The same for heads that only encoders have."""
+    config = _config(checkpoint)
+    if not isinstance(config, EncoderConfig):
+        raise UnsupportedModelError(
+            f"{checkpoint.name}: no OpenVINO graph of a {config.architecture} has such a head; pass engine='torch'"
+        )
+    return config
+
+
+def _states(checkpoint: Checkpoint, weights: Parameters, given: Inputs, only: Node | None = None) -> Node:
+    """Hidden states of the last layer, of all tokens or of ``only`` one a row; see `encoder` and `decoder`."""
+    config = _config(checkpoint)
+    if isinstance(config, DecoderConfig):
+        return decoder(config, weights, given, only)
+    return encoder(config, weights, given, only)
+
+
 def _prefix(weights: Weights, checkpoint: Checkpoint) -> str:
-    probe = "embeddings.word_embeddings.weight"
+    probe = _PROBES[isinstance(checkpoint.config, DecoderConfig)]
     for prefix in _PREFIXES:
         if prefix + probe in weights:
             return prefix
@@ -104,17 +126,17 @@ def _pooled(
     checkpoint: Checkpoint, tensors: Mapping[str, NDArray[Any]], weights: Parameters, given: Inputs, whole: Node | None
 ) -> Node:
     """(batch, hidden): one vector a row, by the card's pooling; ``whole`` are the states, where all are computed."""
-    config, pooling = _config(checkpoint), checkpoint.card.pooling
+    pooling = checkpoint.card.pooling
     if pooling in ("cls", "last_token"):
         zero = op.multiply(given.lengths, op.constant(0, np.int32))
         only = zero if pooling == "cls" else op.subtract(given.lengths, op.constant(1, np.int32))
-        state = encoder(config, weights, given, only=only) if whole is None else pick(whole, only)
+        state = _states(checkpoint, weights, given, only=only) if whole is None else pick(whole, only)
         return _drop_token_axis(state)
     if pooling == "none":
         return op.broadcast(scalar(float("nan")), op.concat([op.shape_of(given.lengths), integers(1)], 0))
-    states = encoder(config, weights, given) if whole is None else whole
+    states = _states(checkpoint, weights, given) if whole is None else whole
     if is_splade(pooling):
-        return splade(checkpoint, config, tensors, weights, given, states)
+        return splade(checkpoint, _encoder_config(checkpoint), tensors, weights, given, states)
     mask = op.unsqueeze(given.mask, op.constant(2))  # (batch, tokens, 1)
     if pooling == "max":
         return op.reduce_max(op.select(mask, states, scalar(-1e30)), op.constant(1))

@@ -63,7 +63,7 @@ class Forward:
 
     def __call__(self, batch: Batch, output: Output) -> NDArray[np.float32]:
         """(rows, width) float32, or (rows, tokens, hidden) states."""
-        batch = _without_empty_rows(batch)
+        batch = batch.without_empty_rows()
         with torch.inference_mode():
             if output == "states":
                 return _array(self._states(batch))
@@ -112,14 +112,6 @@ class Forward:
         if self._config.type_vocab_size > 0:
             given["token_type_ids"] = torch.from_numpy(token_types(batch, self._config)).to(self._device)
         return given
-
-
-def _without_empty_rows(batch: Batch) -> Batch:
-    """An empty text, where the tokenizer adds nothing to it, is read as one padding token."""
-    if batch.lengths.min() > 0:
-        return batch
-    ids = batch.ids if batch.ids.shape[1] else np.full((len(batch.ids), 1), batch.pad_id, np.int32)
-    return Batch(ids, np.maximum(batch.lengths, 1), np.maximum(batch.second, 1), batch.pad_id)
 
 
 def _array(values: Any) -> NDArray[np.float32]:
