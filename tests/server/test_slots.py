@@ -335,3 +335,33 @@ def test_a_missing_model_is_told_by_the_opening() -> None:
             slots.load(Slot(Offer("a", "/none", eager=False), Admission(1000))).result(PATIENCE)
     finally:
         slots.close()
+
+
+# States.
+
+
+def test_a_slot_tells_what_became_of_its_model(slots: Slots, place: Callable[..., Slot], memory: Memory) -> None:
+    slot, let, opened = place("a", 10), threading.Event(), memory.open
+
+    def slow(offer: Offer) -> Any:
+        assert let.wait(PATIENCE)
+        return opened(offer)
+
+    slots._open_model = slow
+    assert (slot.state, slot.failure) == ("idle", None)
+    loading = slots.load(slot)
+    assert (slot.state, slot.failure) == ("loading", None)
+    let.set()
+    loading.result(PATIENCE)
+    assert (slot.state, slot.failure) == ("loaded", None)
+
+
+def test_a_slot_remembers_why_its_model_could_not_be_loaded(slots: Slots, place: Callable[..., Slot]) -> None:
+    slot, error = place("a", 10), ModelNotFoundError("gone")
+
+    def fails(offer: Offer) -> Any:
+        raise error
+
+    slots._open_model = fails
+    assert slots.load(slot).exception(PATIENCE) is error
+    assert (slot.state, slot.failure) == ("failed", error)

@@ -153,6 +153,6 @@ def _serve(models: list[str], host: str | None, port: int | None, cache: Path | 
     settings = load_settings(None, models=models, host=host, port=port, cache_dir=cache)
     base = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
     body = '{"model": "' + models[0] + '", "input": ["I love NLP", "熊猫"]}'
-    typer.echo(f"\n== server, until Ctrl-C\n{base}/docs\n{base}/v1/embeddings")
+    typer.echo(f"\n== server, until Ctrl-C\n{base}/\n{base}/docs\n{base}/v1/embeddings")
     typer.echo(f"curl {base}/v1/embeddings -H 'Content-Type: application/json' -d '{body}'\n")
     serve(settings)

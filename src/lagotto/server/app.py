@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
 import lagotto
-from lagotto.server import docs, system
+from lagotto.server import docs, page, system
 from lagotto.server.body import BodyLimit
 from lagotto.server.cache import open_cache
 from lagotto.server.dialects import cohere, infinity, jina, native, openai, shared, tei, tei_tokens, vllm, voyage
@@ -77,6 +77,8 @@ def create_app(settings: Settings, read_settings: Callable[[], Settings] | None 
     state.reloader = Reloader(app, read_settings or (lambda: state.settings))
     add_error_handlers(app)
     note_errors(app)
+    if settings.web_page:
+        page.mount(app)
     routers = [part.router for part in PARTS]
     for router in routers:
         app.include_router(router)

@@ -100,11 +100,16 @@ def prompt_of(model: Embedder | Reranker, name: str) -> str:
 
     Raises `InvalidInputError` that lists the names there are.
     """
-    card = model.card
-    known = {"query": card.query, "document": card.document}
-    prompts = {side: template.around()[0] for side, template in known.items() if template.instruction}
-    prompts |= {key: text for key, text in card.prompts.items() if text}
+    prompts = prompts_of(model)
     if name not in prompts:
         names = ", ".join(sorted(prompts))
         raise InvalidInputError(f"prompt_name {name!r} is not known. Available prompts: [{names}]", param="prompt_name")
     return prompts[name]
+
+
+def prompts_of(model: Embedder | Reranker) -> dict[str, str]:
+    """The prompts that a model's card names, and those of its queries and documents, where they have one."""
+    card = model.card
+    known = {"query": card.query, "document": card.document}
+    prompts = {side: template.around()[0] for side, template in known.items() if template.instruction}
+    return prompts | {key: text for key, text in card.prompts.items() if text}

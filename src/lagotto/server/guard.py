@@ -16,8 +16,11 @@ from lagotto.server.settings import Settings
 
 PRIORITY = b"x-lagotto-priority"
 
-_OPEN = ("/health", "/ready", "/ping", "/tei/ping", "/tei/health", "/infinity/health", "/docs", "/openapi.json")
+_PROBES = ("/health", "/ready", "/ping", "/tei/ping", "/tei/health", "/infinity/health")
+_OPEN = (*_PROBES, "/page", "/docs", "/openapi.json")
 """Paths that need no key: probes, and pages that tell nothing about this server."""
+_ROOT = "/"
+"""One more for those who read it; who posts there wants vectors."""
 _SCOPES: dict[str, key_settings.Scope] = {"/metrics": "metrics", "/config": "admin", "/admin": "admin"}
 """Paths that need a scope, with all below them. What asks for vectors or ranking is checked where it gets its model."""
 
@@ -45,7 +48,7 @@ class Guard:
 
     def _admitted(self, scope: Scope) -> Key | None:
         keys, path = self._keys(), scope["path"]
-        if not keys or _below(path, _OPEN):
+        if not keys or _below(path, _OPEN) or (path == _ROOT and scope["method"] in ("GET", "HEAD")):
             return None
         key = keys.find(presented_key(scope["headers"]))
         wanted = next((wanted for start, wanted in _SCOPES.items() if _below(path, (start,))), None)

@@ -33,6 +33,7 @@ AT_START = frozenset(
         "cache_path",
         "cache_disk_mb",
         "shutdown_seconds",
+        "web_page",
     ]
 )
 """Settings that are read when the server starts, and only then."""

@@ -51,7 +51,8 @@ def serve(settings: Settings, read_settings: Callable[[], Settings] | None = Non
         )
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        logger.info("serving on http://%s:%s (docs at /docs)", shown, port)
+        pages = "a page to try it at /, docs at /docs" if settings.web_page else "docs at /docs"
+        logger.info("serving on http://%s:%s (%s)", shown, port, pages)
         # How long threads that come back from computing wait for the event loop; 5 ms, the default, leave cores idle.
         sys.setswitchinterval(0.0005)
         with _clean_exit(), _on_hangup(app.state.reloader.reload_in_thread):

@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     """A single key that may do everything, from the environment alone."""
     cors_origins: Annotated[list[str], NoDecode] = Field(default=[], validation_alias=_names("LAGOTTO_CORS_ORIGINS"))
     """Origins whose pages may ask this server, e.g. ``https://example.org``, or ``*``; none by default."""
+    web_page: bool = Field(default=True, validation_alias=_names("LAGOTTO_WEB_PAGE"))
+    """Whether browsers get a page to try the models with at ``/``."""
     max_inputs: int = Field(default=2048, ge=1, validation_alias=_names("LAGOTTO_MAX_INPUTS"))
     """Texts or documents one request may carry."""
     max_body_bytes: int = Field(default=32 * _MEGABYTE, ge=1024, validation_alias=_names("LAGOTTO_MAX_BODY_BYTES"))

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from lagotto.cards.sources import locate
 from lagotto.core.errors import LagottoError, MemoryBudgetError
@@ -22,6 +23,8 @@ from lagotto.server.catalogue import Offer
 logger = logging.getLogger(__name__)
 
 Model = Embedder | Reranker
+State = Literal["loaded", "loading", "failed", "idle"]
+"""Of a model: in memory, on its way there, not to be loaded the last time, not in memory."""
 _BEAT = 1.0
 """Seconds between two looks for models that nobody uses."""
 _COME_AGAIN = 5.0
@@ -47,6 +50,21 @@ class Slot:
     """Memory that loading it took, measured the last time; 0 when it never was loaded."""
     retired: bool = False
     """No longer offered: unloaded when its last request has ended."""
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it could not be loaded the last time it was tried; None where it could, or was not tried."""
+        loading = self.loading
+        return loading.exception() if loading is not None and loading.done() and not loading.cancelled() else None
+
+    @property
+    def state(self) -> State:
+        """What became of it."""
+        if self.model is not None:
+            return "loaded"
+        if self.failure is not None:
+            return "failed"
+        return "idle" if self.loading is None else "loading"
 
 
 class Slots:

@@ -15,6 +15,7 @@ import lagotto
 from lagotto.batch.demand import Demand, using
 from lagotto.models.embedder import Embedder
 from lagotto.server.dialects import infinity
+from lagotto.server.embedding import prompts_of
 from lagotto.server.pool import Entry, ModelPool
 from lagotto.server.settings import Settings
 from lagotto.server.slots import Model
@@ -101,6 +102,8 @@ def _described(entry: Entry, model: Model) -> dict[str, Any]:
         "task": model.card.task,
         "architecture": model.card.architecture,
         "max_length": model.max_length,
+        "truncation": model.truncation,
+        "prompts": sorted(prompts_of(model)),
         "fingerprint": model.fingerprint,
         "engine": {
             "name": engine.name,

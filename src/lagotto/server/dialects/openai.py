@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from lagotto.cards.registry import find_card
-from lagotto.core.errors import ModelNotAllowedError
+from lagotto.core.errors import LagottoError, ModelNotAllowedError
 from lagotto.models.embedder import Embedder
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects.schemas.openai import OpenAIEmbeddings
@@ -49,8 +49,16 @@ async def model(name: str, call: Calling) -> dict[str, Any]:
 def _described(entry: Entry) -> dict[str, Any]:
     card = find_card(entry.offer.card or entry.offer.source.partition("@")[0])
     owner = card.name.partition("/")[0] if card is not None else "lagotto"
-    loaded = entry.model is not None
-    return {"id": entry.public, "object": "model", "created": entry.created, "owned_by": owner, "loaded": loaded}
+    state, failure = entry.slot.state, entry.slot.failure
+    return {
+        "id": entry.public,
+        "object": "model",
+        "created": entry.created,
+        "owned_by": owner,
+        "loaded": state == "loaded",
+        "state": state,
+        "error": None if failure is None else getattr(failure, "code", LagottoError.code),
+    }
 
 
 def _answer(request: OpenAIEmbeddings, call: Call, model: Embedder, inputs: list[Item]) -> Response:
