@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lagotto.batch.sequences import Batch
-from lagotto.core.errors import EngineError
+from lagotto.core.errors import EngineError, OutOfMemoryError
 from lagotto.engines.base import Output
 from lagotto.engines.merging import MergingQueue
 from support.engines import ManualEngine, Vectors
@@ -33,8 +33,10 @@ def test_an_error_reaches_its_callers_alone_and_the_worker_goes_on() -> None:
 
     queue = MergingQueue(1, compute, "failing")
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError, match="a fault"):
+        with pytest.raises(EngineError, match="ZeroDivisionError") as raised:
             queue.submit(batch(4, first=1)).result()
+        assert "a fault" in str(raised.value.__cause__)
+        assert "a fault" not in str(raised.value), "which a server tells to clients"
     assert queue.submit(batch(4)).result().shape == (1, 3)
     assert queue.stats().failed == 3
     queue.close()
@@ -51,7 +53,7 @@ def test_a_worker_that_breaks_down_is_an_engine_error_and_nobody_waits_for_ever(
 
     queue = MergingQueue(2, compute, "breaking")
     for _ in range(5):
-        with pytest.raises(EngineError, match=rf"{kind.__name__}: gone"):
+        with pytest.raises(EngineError, match=kind.__name__):
             queue.submit(batch(4, first=1)).result(60)
     assert queue.submit(batch(4)).result().shape == (1, 3)
     queue.close()
@@ -72,7 +74,7 @@ def test_too_little_memory_halves_the_batch_once() -> None:
     assert tried == [8, 4, 4]
     limit = 0
     for rows in (1, 8):
-        with pytest.raises(MemoryError, match="too little"):
+        with pytest.raises(OutOfMemoryError, match="does not fit the memory"):
             queue.submit(batch(10, rows)).result()
     assert tried[3:6] == [1, 8, 4]
     queue.close()
@@ -90,7 +92,7 @@ def test_a_row_that_fails_ends_its_call_and_drops_the_rest_of_it() -> None:
     future = queue.submit(batch(10, 6))
     entered.wait()
     gate.set()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(EngineError):
         future.result()
     queue.close()
     assert (queue.stats().failed, queue.stats().cancelled) == (1, 4)

@@ -171,3 +171,15 @@ def test_two_processes_may_fill_the_cache_at_once(tiny_bert: Path, place: Path) 
     for answer in answers:
         np.testing.assert_array_equal(np.array(answer, np.float32), expected)
     assert blob(place).suffix == ".blob"
+
+
+def test_kernels_that_are_kept_have_a_bound_which_openvino_knows() -> None:
+    """Without one of ours, texts of ever other lengths take memory for an hour."""
+    from lagotto.engines.openvino.compiled import Settings, ov
+
+    numbers = ov.opset13.parameter([-1, 4], np.float32)
+    graph, properties = ov.Model([ov.opset13.relu(numbers)], [numbers]), Settings("f32", 1, 1).properties()
+    assert properties["CPU_RUNTIME_CACHE_CAPACITY"] <= 1000
+    assert ov.Core().compile_model(graph, "CPU", properties)
+    with pytest.raises(RuntimeError, match="CPU_RUNTIME_CACHE_CAPACITY"):
+        ov.Core().compile_model(graph, "CPU", properties | {"CPU_RUNTIME_CACHE_CAPACITY": "many"})

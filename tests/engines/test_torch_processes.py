@@ -19,7 +19,7 @@ import lagotto
 from lagotto import Embedder
 from lagotto.batch.sequences import Batch
 from lagotto.core.errors import ClosedError, EngineError, UnsupportedModelError
-from lagotto.engines.torch import processes
+from lagotto.engines.torch import processes, worker_process, workers
 from lagotto.engines.torch.processes import ProcessEngine
 from support.checkpoints import some_texts
 from support.engines import ManualEngine, checkpoint_of
@@ -37,8 +37,9 @@ def batch(first: int = 5, rows: int = 2, length: int = 4) -> Batch:
 
 @pytest.fixture
 def stubs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "WORKER", "support.stub_worker")
-    monkeypatch.setattr(processes, "_LOOK", 0.05)
+    monkeypatch.setattr(worker_process, "WORKER", "support.stub_worker")
+    monkeypatch.setattr(worker_process, "_LOOK", 0.05)
+    monkeypatch.setattr(workers, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -50,6 +51,13 @@ def engine(stubs: None, tiny_bert: Path) -> Iterator[ProcessEngine]:
 
 def open_two(folder: Path, threads: int = 2) -> ProcessEngine:
     return ProcessEngine(checkpoint_of(folder), ("cpu", "cpu"), "f32", threads, 8)
+
+
+def until(true: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def children(engine: Any) -> list[Any]:
@@ -73,18 +81,20 @@ def test_a_free_worker_takes_the_next_batch(engine: ProcessEngine) -> None:
     assert isinstance(hanging.exception(timeout=20), EngineError)
 
 
-def test_an_error_comes_back_as_it_was_and_the_worker_goes_on(engine: ProcessEngine) -> None:
+def test_an_error_comes_back_as_the_cause_of_ours_and_the_worker_goes_on(engine: ProcessEngine) -> None:
     for _ in range(4):
-        with pytest.raises(KeyError, match="a batch's own error"):
+        with pytest.raises(EngineError, match="KeyError") as raised:
             engine.submit(batch(RAISE)).result()
+        assert "a batch's own error" in repr(raised.value.__cause__)
     with pytest.raises(EngineError, match=r"Unsendable: .*not sent whole"):
         engine.submit(batch(RAISE_UNSENDABLE)).result()
     assert engine.submit(batch()).result().shape == (2, 3)
 
 
-def test_a_killed_worker_fails_its_batch_at_once_and_the_other_goes_on(
-    engine: ProcessEngine, caplog: pytest.LogCaptureFixture
+def test_a_killed_worker_fails_its_batch_at_once_the_other_goes_on_and_it_is_started_again(
+    engine: ProcessEngine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(engine._workers, "_pauses", [0.5, 0.5])
     hanging = engine.submit(batch(HANG))
     engine.submit(batch()).result()  # the first worker has the hanging batch, the second one answers
     first, second = children(engine)
@@ -93,14 +103,74 @@ def test_a_killed_worker_fails_its_batch_at_once_and_the_other_goes_on(
     error = hanging.exception(timeout=20)
     assert time.monotonic() - started < 5
     assert isinstance(error, EngineError)
+    assert error.retry_after >= 1
     assert f"worker 0 on cpu (process {first.pid}) has died, exit code -9" in str(error)
-    assert "1 of 2 are left" in caplog.text
+    assert "1 of 2 are left; it is started again in 0.5 s" in caplog.text
     assert engine.submit(batch()).result().shape == (2, 3)
-    second.kill()
-    second.wait()
-    for _ in range(2):
-        with pytest.raises(EngineError, match="all worker processes of this model have died"):
+    until(lambda: engine.stats().restarts == 1)
+    again = children(engine)
+    assert again[0].pid != first.pid
+    assert again[1] is second
+    waiting = [engine.submit(batch(HANG, length=length)) for length in (4, 60)]
+    until(lambda: not engine._workers._free)  # both are at work: the new one takes batches too
+    for child in again:
+        child.kill()
+    assert all(isinstance(future.exception(timeout=20), EngineError) for future in waiting)
+
+
+def test_while_all_workers_are_dead_nobody_waits_and_then_they_are_back(
+    engine: ProcessEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine._workers, "_pauses", [1.0, 1.0])
+    for child in children(engine):
+        child.kill()
+        child.wait()
+    for _ in range(3):
+        with pytest.raises(EngineError, match="are started again") as raised:
             engine.submit(batch()).result(timeout=20)
+        assert raised.value.retry_after >= 1
+    until(lambda: engine.stats().restarts == 2)
+    assert engine.submit(batch()).result(timeout=20).shape == (2, 3)
+    assert all(child.poll() is None for child in children(engine))
+
+
+def test_a_worker_that_does_not_live_is_started_ever_less_often(
+    engine: ProcessEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker_process, "WORKER", "support.no_such_worker")
+    children(engine)[0].kill()
+    children(engine)[0].wait()
+    for _ in range(2):  # the first one finds out
+        assert engine.submit(batch()).result(timeout=20).shape == (2, 3)
+    until(lambda: caplog.text.count("could not be started again") >= 3)
+    assert "next try in 0.02 s" in caplog.text
+    assert "next try in 0.08 s" in caplog.text
+    assert engine.submit(batch()).result().shape == (2, 3), "the other one goes on"
+    monkeypatch.setattr(worker_process, "WORKER", "support.stub_worker")
+    until(lambda: engine.stats().restarts == 1)
+
+
+def test_the_pause_grows_to_a_bound_and_is_short_again_after_a_long_life(engine: ProcessEngine) -> None:
+    pauses = [engine._workers._pause(0, lived=1.0) for _ in range(20)]
+    assert pauses[:4] == [0.01, 0.02, 0.04, 0.08]
+    assert max(pauses) == pauses[-1] == workers.LONGEST_PAUSE
+    assert engine._workers._pause(0, lived=workers.HEALTHY) == 0.01
+
+
+def test_closing_does_not_wait_for_a_worker_that_is_being_started(
+    engine: ProcessEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_process, "WORKER", "support.slow_worker")
+    children(engine)[0].kill()
+    children(engine)[0].wait()
+    for _ in range(2):
+        engine.submit(batch()).result(timeout=20)
+    until(lambda: engine._workers._starting)
+    started = time.monotonic()
+    engine.close()
+    assert time.monotonic() - started < 10
+    assert all(child.returncode is not None for child in children(engine))
+    assert not engine._workers._starting
 
 
 def test_closing_finishes_what_was_started_and_ends_the_processes(engine: ProcessEngine) -> None:
@@ -114,7 +184,7 @@ def test_closing_finishes_what_was_started_and_ends_the_processes(engine: Proces
 
 
 def test_closing_does_not_wait_for_workers_that_hang(engine: ProcessEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "PATIENCE", 0.3)
+    monkeypatch.setattr(worker_process, "PATIENCE", 0.3)
     hanging = [engine.submit(batch(HANG, length=length)) for length in (4, 60)]  # too unlike to be one batch
     for child in children(engine):
         os.kill(child.pid, signal.SIGSTOP)  # not even SIGTERM ends it now
@@ -139,7 +209,7 @@ def test_a_worker_that_can_not_load_raises_its_error_here(stubs: None, tiny_bert
 def test_a_worker_that_can_not_start_is_an_engine_error(
     stubs: None, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "WORKER", "support.no_such_worker")
+    monkeypatch.setattr(worker_process, "WORKER", "support.no_such_worker")
     with pytest.raises(EngineError, match="worker 0 on cpu .* has died, exit code 1"):
         open_two(tiny_bert)
 
@@ -183,7 +253,10 @@ def test_two_devices_give_what_one_gives_until_one_is_killed(tiny_bert: Path) ->
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
         np.testing.assert_allclose(two.encode(TEXTS).dense, expected, atol=1e-5)
-    assert (first.returncode, second.returncode) == (-signal.SIGKILL, 0)
+        until(lambda: two.stats().restarts == 1)
+        np.testing.assert_allclose(two.encode(TEXTS).dense, expected, atol=1e-5)
+        again = children(two._loaded.engine)[0]
+    assert (first.returncode, second.returncode, again.returncode) == (-signal.SIGKILL, 0, 0)
 
 
 _SCRIPT = """

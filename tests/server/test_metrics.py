@@ -188,11 +188,13 @@ def test_what_queues_tell_is_told(fresh: TestClient, monkeypatch: pytest.MonkeyP
         cancelled=6,
         failed=8,
         tokens_per_second=9.5,
+        restarts=3,
     )
     for kind in (Embedder, Reranker):
         monkeypatch.setattr(kind, "stats", lambda model: stats)
     samples = scrape(fresh)
     counters = {"batches", "rows", "tokens", "padded_tokens", "merged", "shared", "expired", "cancelled", "failed"}
+    counters.add("restarts")
     for field, told in asdict(stats).items():
         name = f"lagotto_engine_{field}{'_total' if field in counters else ''}"
         assert value(samples, name, model="bert") == value(samples, name, model="ranker") == told

@@ -54,6 +54,57 @@ def test_deep_json_ends_nothing(client: TestClient, depth: int) -> None:
     assert client.get("/health").status_code == 200
 
 
+ODD = {
+    "an integer of 6,000 digits": b"9" * 6000,
+    "beyond 64 bits": b"99999999999999999999999",
+    "beyond every float": b"1e400",
+    "not a number": b"NaN",
+    "infinity": b"-Infinity",
+    "nothing": b"null",
+    "yes": b"true",
+    "half a character": b'"\\ud800"',
+    "a nul": b'"\\u0000"',
+    "bytes that are no text": b'"\xff\xfe"',
+}
+PLACES = {
+    "/v1/embeddings": [b'{"model": "bert", "input": "a", "dimensions": %b}', b'{"model": "bert", "input": [%b]}'],
+    "/v1/encode": [
+        b'{"model": "bert", "input": "a b", "max_length": %b}',
+        b'{"model": "bert", "input": "a b", "spans": [[0, %b]]}',
+        b'{"model": "bert", "input": "a b", "truncation": {"windows": {"size": %b}}}',
+        b'{"model": "bert", "input": "a b", "truncation": {"windows": {"overlap": %b}}}',
+        b'{"model": "bert", "input": "a b", "truncation": {"multi_cls": {"every": %b}}}',
+    ],
+    "/v1/rerank": [
+        b'{"query": "a", "documents": ["b"], "top_n": %b}',
+        b'{"query": "a", "documents": ["b"], "overlap_tokens": %b}',
+        b'{"query": "a", "documents": ["b"], "max_chunks_per_doc": %b}',
+        b'{"query": "a", "documents": ["b"], "max_tokens_per_doc": %b}',
+        b'{"query": "a", "documents": [{"text": "b", "more": %b}], "return_documents": true}',
+        b'{"query": %b, "documents": [%b]}',
+    ],
+    "/tei/decode": [b'{"ids": [%b]}'],
+    "/tei/embed": [b'{"inputs": "a", "dimensions": %b}', b'{"inputs": %b}'],
+    "/vllm/pooling": [b'{"model": "bert", "input": "a", "task": "embed", "truncate_prompt_tokens": %b}'],
+}
+
+
+@pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+def test_odd_values_are_answered_wherever_they_stand(client: TestClient, value: bytes) -> None:
+    for path, bodies in PLACES.items():
+        for body in bodies:
+            content = body.replace(b"%b", value)
+            reply = client.post(path, content=content, headers={"content-type": "application/json"})
+            assert reply.status_code in (200, 400, 404, 422), f"{path} {content[:100]!r}: {reply.text}"
+            json.loads(reply.content, parse_constant=pytest.fail)  # strict JSON: no NaN comes back
+
+
+def test_of_a_field_that_comes_twice_the_last_one_counts(client: TestClient) -> None:
+    """As JSON parsers do; a proxy that checks requests must read them alike."""
+    assert post(client, b'{"model": "none", "model": "bert", "input": "a"}').status_code == 200
+    assert post(client, b'{"model": "bert", "input": "a", "model": "none"}').status_code == 404
+
+
 # Headers.
 
 

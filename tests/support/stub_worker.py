@@ -10,7 +10,7 @@ import numpy as np
 from lagotto.batch.sequences import Batch
 from lagotto.engines.base import Output
 from lagotto.engines.torch import worker
-from lagotto.engines.torch.processes import Start
+from lagotto.engines.torch.worker_process import Start
 from support.engines import ManualEngine, Vectors
 
 RAISE, RAISE_UNSENDABLE, HANG = 9001, 9002, 9003

@@ -16,13 +16,13 @@
     |-- ConfigError                  HTTP 500   a setting, flag or settings file is wrong
     |-- OutOfMemoryError             HTTP 503   also a MemoryError: one text alone does not fit the device's memory
     |-- ClosedError                  HTTP 503   the model or server has been closed
-    |-- EngineError                  HTTP 503   the engine failed in the midst of a batch; others go on
     |-- CallCancelledError           HTTP 499   the caller took the call back, or its connection ended
     |-- DeadlineExceededError        HTTP 504   also a TimeoutError: not computed within the time it was given
     `-- TemporaryError               HTTP 503   not now; says after how many seconds to come again
         |-- OverloadedError          HTTP 429   more work is waiting than the server takes
         |-- RateLimitError           HTTP 429   the API key has used up its requests or tokens of this minute
         |-- ModelLoadingError        HTTP 503   the model is still being loaded
+        |-- EngineError              HTTP 503   the engine failed in the midst of a batch; others go on
         `-- MemoryBudgetError        HTTP 503   the models in use leave no room for another one
 
 Messages say what came, what is allowed and what to do about it.
@@ -133,13 +133,6 @@ class ClosedError(LagottoError):
     code = "closed"
 
 
-class EngineError(LagottoError):
-    """The engine failed in the midst of a batch, or a process of it died; only the calls of that batch hear of it."""
-
-    status = 503
-    code = "engine_failed"
-
-
 class CallCancelledError(LagottoError):
     """The caller took the call back, or its connection ended, before everything was computed."""
 
@@ -184,6 +177,15 @@ class ModelLoadingError(TemporaryError):
     """The model is still being loaded."""
 
     code = "model_loading"
+
+
+class EngineError(TemporaryError):
+    """The engine failed in the midst of a batch, or a process of it died; only the calls of that batch hear of it."""
+
+    code = "engine_failed"
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message, retry_after=retry_after)
 
 
 class MemoryBudgetError(TemporaryError):

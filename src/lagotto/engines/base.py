@@ -76,6 +76,8 @@ class QueueStats:
     """Batches whose computing ended with an error."""
     tokens_per_second: float
     """How fast it computes when it has enough to do, as its last full batches tell; 0 before the first of them."""
+    restarts: int = 0
+    """Worker processes that died and were started again; 0 where the engine has none."""
 
 
 class Engine(Protocol):

@@ -17,7 +17,7 @@ import numpy as np
 from lagotto.batch.demand import Demand, current
 from lagotto.batch.scheduler import Item, Scheduler
 from lagotto.batch.sequences import Batch
-from lagotto.core.errors import ClosedError, EngineError
+from lagotto.core.errors import ClosedError, EngineError, LagottoError, OutOfMemoryError
 from lagotto.engines.base import TOKEN_BUDGET, Output, QueueStats
 from lagotto.engines.counting import Counts
 from lagotto.engines.parts import Part, Place, Values
@@ -131,14 +131,14 @@ class MergingQueue:
                 self._run(items[half:], places[half:], more, again=False)
                 return
             self._finish(items)
-            _fail(items, error)
-        except Exception as error:
+            _fail(items, error if isinstance(error, LagottoError) else _too_little_memory(batch, error))
+        except LagottoError as error:
             self._finish(items)
             _fail(items, error)
         except BaseException as error:  # nothing may end a worker: callers would wait for ever
-            logger.exception("an engine's worker broke down; it goes on with the next batch")
+            logger.exception("an engine broke down on a batch; it goes on with the next one")
             self._finish(items)
-            _fail(items, EngineError(f"the engine broke down on this batch ({type(error).__name__}: {error})"))
+            _fail(items, _broken_down(error))
         else:
             with self._lock:
                 busy = more or 2 * batch.ids.size > self._budget
@@ -195,6 +195,22 @@ def _hand_out(items: list[Item[Place]], values: Values) -> None:
         item.waiters = []
     for part, (rows, numbers) in found.items():
         part.add(rows, values if len(numbers) == len(values) == len(items) and _counting(numbers) else values[numbers])
+
+
+def _broken_down(error: BaseException) -> EngineError:
+    """What callers are told of a failure nobody foresaw: its kind, and the failure itself as the cause."""
+    found = EngineError(f"the engine broke down on this batch ({type(error).__name__}); the log has the details")
+    found.__cause__ = error
+    return found
+
+
+def _too_little_memory(batch: Batch, error: MemoryError) -> OutOfMemoryError:
+    found = OutOfMemoryError(
+        f"a batch of {len(batch.lengths)} texts, {batch.ids.shape[1]} tokens each, does not fit the memory of this "
+        "machine; pass a smaller max_length"
+    )
+    found.__cause__ = error
+    return found
 
 
 def _counting(numbers: list[int]) -> bool:

@@ -226,5 +226,5 @@ def _threads(asked: int | None) -> int:
 def _check_length(max_length: int, checkpoint: Checkpoint) -> int:
     allowed = checkpoint.max_length
     if isinstance(max_length, bool) or not isinstance(max_length, int) or not 1 <= max_length <= allowed:
-        raise InvalidInputError(f"max_length is {max_length!r}; {checkpoint.name} allows 1 to {allowed} tokens")
+        raise InvalidInputError(f"max_length is {max_length!r}; this model allows 1 to {allowed} tokens")
     return max_length

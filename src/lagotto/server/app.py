@@ -20,6 +20,7 @@ from lagotto.server.guard import Guard
 from lagotto.server.keys import KeyRing
 from lagotto.server.metrics import Metrics
 from lagotto.server.observer import Observer, note_errors
+from lagotto.server.openapi import describe_answers
 from lagotto.server.pool import ModelPool
 from lagotto.server.reloading import Reloader
 from lagotto.server.settings import Settings
@@ -83,6 +84,7 @@ def create_app(settings: Settings, read_settings: Callable[[], Settings] | None 
     for router in routers:
         app.include_router(router)
     docs.mount(app)
+    describe_answers(app)
     state.metrics = Metrics(pool, cache, _routes(routers))
     # From the inside out: within the handlers of errors, so that what it raises is answered in the dialect's shape ...
     app.router.middleware_stack = Guard(app.router.middleware_stack, lambda: state.keys, lambda: state.settings)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil
+from pathlib import Path
 from typing import cast, get_args
 
 import orjson
@@ -23,6 +26,7 @@ from lagotto.core.errors import (
 from lagotto.server.call import REQUEST_ID, request_id
 from lagotto.server.dialects.failures import Failure, said
 from lagotto.server.dialects.paths import Dialect, dialect_of, speak
+from lagotto.server.state import get_pool
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +70,10 @@ def add_error_handlers(app: FastAPI) -> None:
     async def known(request: Request, error: LagottoError) -> Response:
         if error.status >= 500:
             logger.error("%s %s: %s", request.method, request.url.path, error)
-        return failure_response(request, failure_of(error), headers_of(error))
+        failure = failure_of(error)
+        return failure_response(
+            request, replace(failure, message=_without_folders(request, failure.message)), headers_of(error)
+        )
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -83,6 +90,15 @@ def add_error_handlers(app: FastAPI) -> None:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
         message = f"internal error ({type(error).__name__}); the server's log has the details"
         return failure_response(request, Failure(message, 500, "internal_error"))
+
+
+def _without_folders(request: Request, message: str) -> str:
+    """A message in which models have the names clients know: where their files are is nobody's business."""
+    for entry in list(get_pool(request).entries.values()):
+        for folder in (str(Path(entry.offer.source).expanduser().resolve()), entry.offer.source):
+            if os.path.isabs(folder):
+                message = message.replace(folder, entry.public)
+    return message
 
 
 def _explain(request: Request, error: RequestValidationError) -> Failure:

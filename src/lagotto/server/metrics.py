@@ -166,6 +166,7 @@ _COUNTERS = {
     "expired": "Rows dropped at their deadline.",
     "cancelled": "Rows dropped because their call was taken back.",
     "failed": "Batches that failed.",
+    "restarts": "Worker processes that died and were started again.",
 }
 _GAUGES = {
     "waiting": "Rows that wait for the engine.",

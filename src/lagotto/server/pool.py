@@ -204,7 +204,9 @@ class ModelPool:
         """Free every model. Work that still runs now has outlasted its grace period and is left behind."""
         if self.running:
             logger.warning("%d requests outlasted the grace period and are dropped", self.running)
-        idle = not self.running
+        if self.slots.opening:
+            logger.warning("a model was still being loaded, and is dropped")
+        idle = not self.busy
         for threads in (self._threads, self._bulk_threads):
             threads.shutdown(wait=idle, cancel_futures=not idle)
         # What a request asked for may still be computed when the request is gone, and can't be stopped.
@@ -212,6 +214,11 @@ class ModelPool:
         closing.start()
         closing.join(_LAST_SECONDS)
         self.left_behind = not idle or closing.is_alive()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs that can't be broken off: computing, or the loading of a model."""
+        return self.running > 0 or self.slots.opening
 
     def loaded(self) -> list[Entry]:
         """The models in memory, each once."""

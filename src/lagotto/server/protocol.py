@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import orjson
@@ -10,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _PHRASES = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
 _RETRY_AFTER = 2
+_HEAD_ENDS = b"\r\n\r\n"
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -25,6 +28,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._ended = False  # whether headers or a body came to their end in what was received last
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the client so long to send its first request."""
@@ -32,8 +36,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers."""
         self._stop_waiting()
+        self._stop_resting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -41,6 +46,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._in_headers:
             # Between requests uvicorn's own timer runs; with the first byte of the next one ours does.
             self._await_headers()
+            data = _without_upgrade(data)
         self._ended = False
         super().data_received(data)
         if self._in_headers and not self._ended and not self.transport.is_closing():
@@ -70,8 +76,18 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is whole; the next one may come."""
         super().on_message_complete()
+        self._stop_resting()
         self._in_headers, self._ended = True, True
         self._header_bytes = 0
+
+    def on_response_complete(self) -> None:
+        """Answered. What is still to come of a body that was refused is let by for a while, so that the client gets
+        to read its answer; then the connection is closed, or dripping such a body would hold it for ever.
+        """
+        super().on_response_complete()
+        if not self._in_headers and self.cycle.response_complete and not self.transport.is_closing():
+            self._stop_resting()
+            self._rest_timer = self.loop.call_later(self.header_seconds, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         """Say in JSON that this is not HTTP, unless the connection was refused already."""
@@ -86,6 +102,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
+
+    def _stop_resting(self) -> None:
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
 
     def _headers_late(self) -> None:
         self._header_timer = None
@@ -104,6 +125,16 @@ class LimitedProtocol(HttpToolsProtocol):
         headers = f"content-type: application/json\r\ncontent-length: {len(content)}\r\nconnection: close\r\n\r\n"
         self.transport.write((first + headers).encode() + content)
         self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Headers in which no other protocol is offered, which a server may leave unanswered.
+
+    Java's own client offers HTTP/2 with every request, and the parser takes what follows such headers for the other
+    protocol, so that the body would be lost.
+    """
+    head, end, rest = data.partition(_HEAD_ENDS)
+    return _UPGRADE.sub(b"\r\nx-upgrade:", head) + end + rest
 
 
 async def too_many_connections(scope: Any, receive: Any, send: Any) -> None:

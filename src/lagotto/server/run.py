@@ -22,6 +22,8 @@ from lagotto.server.settings import Settings
 
 logger = logging.getLogger("lagotto")
 
+_OTHER_FILES = 128
+"""Descriptors beside those of connections: model files, the cache, logs, worker processes, what libraries open."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -32,10 +34,12 @@ def serve(settings: Settings, read_settings: Callable[[], Settings] | None = Non
     whatever loading a model raises, before anything is answered.
     """
     set_up_logging(settings)
+    _allow_connections(settings.max_connections)
     with _bind(settings.host, settings.port) as listening:
         app = create_app(settings, read_settings)
         _warn_if_open(settings, app.state.keys)
-        app.state.pool.start()  # here rather than in the app's life, so that a failure is one clear error
+        with _on(signal.SIGTERM, _leave):
+            app.state.pool.start()  # here rather than in the app's life, so that a failure is one clear error
         config = uvicorn.Config(
             app,
             host=settings.host,
@@ -55,9 +59,10 @@ def serve(settings: Settings, read_settings: Callable[[], Settings] | None = Non
         logger.info("serving on http://%s:%s (%s)", shown, port, pages)
         # How long threads that come back from computing wait for the event loop; 5 ms, the default, leave cores idle.
         sys.setswitchinterval(0.0005)
-        with _clean_exit(), _on_hangup(app.state.reloader.reload_in_thread):
+        with _clean_exit(), _on(getattr(signal, "SIGHUP", None), app.state.reloader.reload_in_thread):
             uvicorn.Server(config).run(sockets=[listening])
-    if app.state.pool.left_behind:  # a container's patience is shorter
+    if app.state.pool.left_behind or app.state.pool.busy:
+        # Its threads would hold the process until they end, and a container's patience is shorter.
         logging.shutdown()
         os._exit(1)
 
@@ -65,27 +70,50 @@ def serve(settings: Settings, read_settings: Callable[[], Settings] | None = Non
 @contextmanager
 def _clean_exit() -> Iterator[None]:
     """uvicorn raises the signal that stopped it once more, after draining; the process should then just end."""
-    before = None
-    if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        with suppress(KeyboardInterrupt):
-            yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+    with _on(signal.SIGTERM, lambda: None), suppress(KeyboardInterrupt):
+        yield
 
 
 @contextmanager
-def _on_hangup(do: Callable[[], None]) -> Iterator[None]:
-    """Do something on SIGHUP, where there is such a signal and this thread may hear it."""
-    heard = hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGHUP, lambda *_: do()) if heard else None
+def _on(number: int | None, do: Callable[[], None]) -> Iterator[None]:
+    """Do something on a signal, where there is such a signal and this thread may hear it."""
+    heard = number is not None and threading.current_thread() is threading.main_thread()
+    before = signal.signal(number, lambda *_: do()) if number is not None and heard else None
     try:
         yield
     finally:
-        if heard:
-            signal.signal(signal.SIGHUP, before)
+        if number is not None and heard:
+            signal.signal(number, before)
+
+
+def _leave() -> None:
+    """End at once: nobody is served yet, and the thread that loads a model can't be broken off.
+
+    The kernel's own way, death by the signal, does not exist for the first process of a container.
+    """
+    logger.info("stopped while models were being loaded")
+    logging.shutdown()
+    os._exit(0)
+
+
+def _allow_connections(number: int) -> None:
+    """Let this process open so many sockets, and its files; warn where the system does not allow it."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        logger.warning(
+            "max_connections is %d, and the system allows %d open files (ulimit -n), %d are needed: raise the limit, "
+            "or lower max_connections",
+            *(number, allowed, wanted),
+        )
 
 
 def _warn_if_open(settings: Settings, keys: KeyRing) -> None:

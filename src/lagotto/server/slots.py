@@ -74,6 +74,8 @@ class Slots:
         self.budget: int | None = None
         """Bytes the process may hold when another model is loaded."""
         self.all: list[Slot] = []
+        self.opening = False
+        """Whether a model is being loaded at this moment."""
         self.loads = 0
         self.unloads = 0
         self._open_model = open_model
@@ -148,6 +150,13 @@ class Slots:
                 slot.model.close()
 
     def _open(self, slot: Slot) -> Model:
+        self.opening = True
+        try:
+            return self._opened(slot)
+        finally:
+            self.opening = False
+
+    def _opened(self, slot: Slot) -> Model:
         self._make_room(slot)
         started, before = time.perf_counter(), resident_bytes()
         model = self._open_model(slot.offer)

@@ -1,4 +1,4 @@
-"""One device's process: ``python -m lagotto.engines.torch.worker DESCRIPTOR``, started by `processes`.
+"""One device's process: ``python -m lagotto.engines.torch.worker DESCRIPTOR``, started by `worker_process`.
 
 It reads a `Start`, then batches, from the connection with that file descriptor, and answers each with ``("ok", value)``
 or ``("error", exception)``. It ends when the connection does, so no worker outlives the process that started it.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lagotto.batch.sequences import Batch
 from lagotto.core.errors import EngineError
 from lagotto.engines.base import Output
-from lagotto.engines.torch.processes import Start
+from lagotto.engines.torch.worker_process import Start
 
 Compute = Callable[[Batch, Output], NDArray[np.float32]]
 Open = Callable[[Start], tuple[int, Compute]]
