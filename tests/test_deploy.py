@@ -5,6 +5,9 @@ from __future__ import annotations
 import configparser
 import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from lagotto.server import system
 from lagotto.server.app import create_app
 from lagotto.server.settings import Settings, load_settings
 
@@ -23,8 +27,8 @@ if not DEPLOY.is_dir():
 yaml = pytest.importorskip("yaml")
 
 NOT_OURS = {"HF_HOME", "PATH"}
-SOON = {"/ready"}
-"""Paths of the scheduler's, which comes with readiness."""
+WORKERS_GRACE = 5
+"""Seconds that worker processes have beyond `shutdown_seconds`."""
 
 
 def documents(path: str) -> list[Any]:
@@ -132,11 +136,30 @@ def test_settings_lie_where_the_command_looks(unit: dict[str, list[str]], contai
 
 
 def test_probes_ask_paths_that_exist(container: dict[str, Any], served: TestClient) -> None:
-    paths = set(served.get("/openapi.json").json()["paths"]) | SOON
+    paths = set(served.get("/openapi.json").json()["paths"])
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["path"] in paths
         assert container[probe]["httpGet"]["port"] == container["ports"][0]["name"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+
+
+def test_a_probe_waits_as_long_as_what_it_asks_may_take(container: dict[str, Any]) -> None:
+    assert container["readinessProbe"]["timeoutSeconds"] > system._PATIENCE
+    start = container["startupProbe"]
+    assert start["periodSeconds"] * start["failureThreshold"] >= 300, "models are converted and compiled at first"
+
+
+def test_memory_budgets_leave_room_below_the_limits(container: dict[str, Any], unit: dict[str, list[str]]) -> None:
+    (config,) = documents("kubernetes/settings.yaml")
+    service = documents("docker/compose.yaml")[0]["services"]["lagotto"]
+    budgets = [
+        (tomllib.loads(config["data"]["lagotto.toml"])["memory_budget_mb"], container["resources"]["limits"]["memory"]),
+        (tomllib.loads((DEPLOY / "systemd/lagotto.toml").read_text())["memory_budget_mb"], unit["MemoryMax"][0]),
+        (int(service["environment"]["LAGOTTO_MEMORY_BUDGET_MB"]), service["mem_limit"]),
+    ]
+    for budget, limit in budgets:
+        gigabytes = int(re.fullmatch(r"(\d+)(?:Gi|G|g)", limit)[1])  # type: ignore[index]
+        assert budget < 0.9 * gigabytes * 1024
 
 
 def test_the_container_may_do_little(container: dict[str, Any]) -> None:
@@ -172,9 +195,12 @@ def test_names_fit_together() -> None:
 
 
 def test_there_is_more_time_to_stop_than_the_server_takes(unit: dict[str, list[str]]) -> None:
-    takes = Settings.model_fields["shutdown_seconds"].default
+    takes = Settings.model_fields["shutdown_seconds"].default + WORKERS_GRACE
     (deployment,) = documents("kubernetes/deployment.yaml")
-    assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > takes + 5
+    pod = deployment["spec"]["template"]["spec"]
+    command, pause = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == "sleep"
+    assert pod["terminationGracePeriodSeconds"] > takes + int(pause)
     assert int(unit["TimeoutStopSec"][0]) > takes
     assert int(documents("docker/compose.yaml")[0]["services"]["lagotto"]["stop_grace_period"][:-1]) > takes
 
@@ -188,6 +214,25 @@ def test_the_service_may_do_little(unit: dict[str, list[str]]) -> None:
     assert unit["ProtectSystem"] == ["strict"]
     assert unit["CapabilityBoundingSet"] == [""]
     assert unit["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+
+
+def test_the_service_s_user_can_read_its_settings() -> None:
+    """systemd makes the user up, so nothing but what everybody may read can be read."""
+    readme = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    assert "install -D -m 644 deploy/systemd/lagotto.toml /etc/lagotto/lagotto.toml" in readme
+
+
+def test_systemd_accepts_the_unit(unit: dict[str, list[str]], tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("there is no systemd here")
+    program = unit["ExecStart"][0].split()[0]
+    file = tmp_path / "lagotto.service"
+    text = (DEPLOY / "systemd/lagotto.service").read_text(encoding="utf-8")
+    file.write_text(text.replace(program, sys.executable), encoding="utf-8")
+    done = subprocess.run([analyze, "verify", str(file)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert str(file) not in done.stderr, "warnings of other units are not ours"
 
 
 def test_compose_mounts_what_there_is() -> None:

@@ -159,16 +159,12 @@ def _healthy(url: str) -> bool:
         return False
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    """``start("--model", NAME, ...)``: ``lagotto serve`` on a free port, ended with the test.
-
-    ``before`` is Python code that runs in the process first; its ``sys.argv[1:]`` are ``arguments``.
-    """
+@contextlib.contextmanager
+def _starting(folder: Path) -> Iterator[Callable[..., Process]]:
     processes: list[Process] = []
 
     def begin(*flags: object, before: str = "", arguments: Sequence[object] = (), **environment: str) -> Process:
-        log = tmp_path / f"server{len(processes)}.log"
+        log = folder / f"server{len(processes)}.log"
         port = () if "--port" in flags else ("--port", "0")
         command = ["serve", "--precision", "f32", "--threads", "2", *port, *flags]
         script = f"import sys\n{before}\nsys.argv[1:] = {[str(c) for c in command]!r}\n{MAIN}"
@@ -187,6 +183,22 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     for process in processes:
         process.popen.kill()
         process.popen.wait()
+
+
+@pytest.fixture(scope="session")
+def starting() -> Callable[[Path], contextlib.AbstractContextManager[Callable[..., Process]]]:
+    """``starting(folder)``: what `start` is made of, for servers that several tests share; logs go to the folder."""
+    return _starting
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """``start("--model", NAME, ...)``: ``lagotto serve`` on a free port, ended with the test.
+
+    ``before`` is Python code that runs in the process first; its ``sys.argv[1:]`` are ``arguments``.
+    """
+    with _starting(tmp_path) as begin:
+        yield begin
 
 
 MAIN = "from lagotto.cli.main import main\nmain()"

@@ -99,6 +99,7 @@ PATHS = [
     "/decode",
     "/",
     "/score",
+    "/classify",
     "/vllm/rerank",
     "/pooling",
     "/embeddings",

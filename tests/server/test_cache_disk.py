@@ -171,3 +171,30 @@ def test_a_closed_cache_is_silent(path: Path) -> None:
     disk.close()
     assert disk.get(keys(0, 1)) == {}
     disk.put(filled(0, 1))
+
+
+def test_several_processes_keep_one_file_within_its_bound(path: Path) -> None:
+    several = [DiskCache(path, MB) for _ in range(4)]
+    for round_ in range(40):
+        for number, disk in enumerate(several):
+            start = 10_000 * number + 16 * round_
+            disk.put(filled(start, start + 16))
+    assert all(disk.get(keys(10_000 * n + 624, 10_000 * n + 640)) for n, disk in enumerate(several)), "the last of each"
+    for disk in several:
+        disk.close()
+    whole = DiskCache(path, 100 * MB)
+    assert whole.bytes <= MB * 1.25
+    whole.close()
+
+
+def test_a_damaged_file_is_set_aside_once(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = DiskCache(path, MB), DiskCache(path, MB)
+    error = sqlite3.DatabaseError("file is not a database")
+    error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
+    first._recover(error)
+    first.put(filled(0, 3))
+    second._recover(error)
+    assert second.get(keys(0, 3)) == filled(0, 3), "what the first has begun stays"
+    assert caplog.text.count("set aside") == 1
+    first.close()
+    second.close()

@@ -123,10 +123,12 @@ BODIES: dict[str, Any] = {
     "/tokenize": tei.TeiTokenize,
     "/decode": tei.TeiDecode,
     "/score": vllm.VllmScore,
+    "/vllm/classify": vllm.VllmClassify,
     "/vllm/rerank": vllm.VllmRerank,
     "/pooling": vllm.VllmPooling,
     "/embeddings": infinity.InfinityEmbeddings,
     "/infinity/rerank": infinity.InfinityRerank,
+    "/infinity/classify": infinity.InfinityClassify,
 }
 
 

@@ -46,6 +46,21 @@ def test_rerank_sends_bare_strings_back(client: TestClient, ranker: Reranker, pa
     assert "document" not in raw["results"][0]
 
 
+@pytest.mark.parametrize(("path", "wish"), [("/classify", {"raw_scores": False}), ("/infinity/classify", {})])
+def test_pairs_are_classified(client: TestClient, ranker: Reranker, path: str, wish: Any) -> None:
+    pairs = [["panda", text] for text in TEXTS]
+    body = post(client, path, input=pairs, **wish)
+    assert set(body) == {"object", "data", "model", "usage", "id", "created"}
+    assert (body["object"], body["model"]) == ("classify", "ranker")
+    assert [label for (label,) in body["data"]] == [
+        {"score": label["score"], "label": "LABEL_0"} for (label,) in body["data"]
+    ]
+    expected = ranker.score(pairs, normalize=True).scores
+    np.testing.assert_allclose([label["score"] for (label,) in body["data"]], expected, atol=FINE)
+    raw = post(client, path, input=pairs, model="ranker", raw_scores=True)
+    np.testing.assert_allclose([label["score"] for (label,) in raw["data"]], ranker.score(pairs).scores, atol=1e-4)
+
+
 def test_models_are_listed_beside_our_own(client: TestClient) -> None:
     own = client.get("/infinity/models").json()
     assert [(model["id"], model["capabilities"]) for model in own["data"]] == [
@@ -81,6 +96,8 @@ def test_a_malformed_body_is_422_with_a_list(client: TestClient, path: str, body
         ("/embeddings", {"input": "a", "model": "none"}, 404),
         ("/embeddings", {"input": "a", "model": "ranker"}, 400),
         ("/infinity/rerank", {"query": "", "documents": ["a"]}, 400),
+        ("/infinity/classify", {"input": ["a", "b"]}, 400),
+        ("/classify", {"input": [["a", "b"]], "raw_scores": True, "model": "bert"}, 400),
         ("/infinity/nowhere", {}, 404),
     ],
 )

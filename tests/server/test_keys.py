@@ -141,11 +141,13 @@ def test_a_stranger_is_refused_in_the_dialect_of_the_path(locked: TestClient) ->
         ("/rerank", {"query": "a", "texts": ["b"]}),
         ("/predict", {"inputs": ["a", "b"]}),
         ("/score", {"model": "ranker", "text_1": "a", "text_2": "b"}),
+        ("/score", {"model": "bert", "text_1": "a", "text_2": "b"}),
+        ("/classify", {"input": [["a", "b"]]}),
         ("/v2/rerank", {"model": "ranker", "query": "a", "documents": ["b"]}),
     ],
 )
 def test_every_dialect_s_routes_ask_for_their_scope(locked: TestClient, path: str, body: dict[str, Any]) -> None:
-    embeds = not any(word in path for word in ("rerank", "predict", "score"))
+    embeds = body.get("model") == "bert" or not any(word in path for word in ("rank", "predict", "score", "classify"))
     found = {name: locked.post(path, json=body, headers=bearer(name)).status_code for name in SECRETS}
     assert found == {"all": 200, "embedder": 200 if embeds else 403, "ranker": 403 if embeds else 200} | {
         "scraper": 403,

@@ -146,3 +146,10 @@ def _url(log: str) -> str | None:
         if "serving on" in message:
             return str(message.split("serving on ")[1].split(" ")[0])
     return None
+
+
+def test_with_several_workers_a_line_says_whose_it_is() -> None:
+    assert " INFO [2] lagotto: hello" in TextFormatter(2).format(record("hello"))
+    assert " INFO lagotto: hello" in TextFormatter().format(record("hello"))
+    assert json.loads(JsonFormatter(2).format(record("hello")))["worker"] == 2
+    assert "worker" not in json.loads(JsonFormatter().format(record("hello")))

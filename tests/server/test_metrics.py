@@ -16,7 +16,7 @@ from lagotto.core import errors
 from lagotto.engines.base import QueueStats
 from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
-from lagotto.server.dialects.schemas.shared import BareRerankBody, EmbeddingsBody, RerankBody
+from lagotto.server.dialects.schemas.shared import BareRerankBody, ClassifyBody, EmbeddingsBody, RerankBody
 from lagotto.server.dialects.shared import SPOKEN
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -99,7 +99,12 @@ def test_on_shared_paths_the_body_tells_the_dialect(fresh: TestClient) -> None:
 
 
 def test_the_dialects_of_shared_paths_are_those_of_their_bodies() -> None:
-    bodies = {"/v1/embeddings": EmbeddingsBody, "/v1/rerank": RerankBody, "/rerank": BareRerankBody}
+    bodies = {
+        "/v1/embeddings": EmbeddingsBody,
+        "/v1/rerank": RerankBody,
+        "/rerank": BareRerankBody,
+        "/classify": ClassifyBody,
+    }
     for path, body in bodies.items():
         kinds = [get_args(kind)[0] for kind in get_args(get_args(body)[0])]
         assert SPOKEN[path] == tuple(kind.dialect for kind in kinds)

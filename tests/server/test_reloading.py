@@ -176,6 +176,31 @@ def test_keys_and_limits_change_at_once(served: TestClient, file: Path, tiny_ber
     assert embed(served, "bert").status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["embedder", "reranker"])
+def test_the_length_of_texts_changes_for_models_that_are_loaded(
+    served: TestClient, file: Path, tiny_bert: Path, tiny_reranker: Path, kind: str
+) -> None:
+    both = table(tiny_bert, "bert") + table(tiny_reranker, "ranker")
+    file.write_text(both)
+    served.post("/admin/reload")
+
+    def status() -> int:
+        if kind == "embedder":
+            return embed(served, "bert").status_code
+        return served.post("/v1/rerank", json={"query": "a dog", "documents": ["b"]}).status_code
+
+    assert status() == 200
+    pool = served.app.state.pool
+    loaded = [entry.model for entry in pool.loaded()]
+    file.write_text("max_text_characters = 4\n" + both)
+    served.post("/admin/reload")
+    assert status() == 400
+    file.write_text("max_text_characters = 5\n" + both)
+    served.post("/admin/reload")
+    assert status() == 200
+    assert [entry.model for entry in pool.loaded()] == loaded
+
+
 def test_what_waits_for_the_next_start_is_named(served: TestClient, file: Path, tiny_bert: Path) -> None:
     file.write_text("port = 9\nmax_body_bytes = 5000\nmax_inputs = 3\n" + table(tiny_bert, "bert"))
     assert served.post("/admin/reload").json()["restart_needed_for"] == ["max_body_bytes", "port"]

@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "model_storage_path": None,
     "host": "127.0.0.1",
     "port": 8000,
+    "workers": 1,
     "log_level": "info",
     "log_format": "text",
     "engine": "auto",
@@ -73,6 +74,7 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("LAGOTTO_HOST", "::1", "host", "::1"),
     ("API_PORT", "80", "port", 80),
     ("LAGOTTO_PORT", "0", "port", 0),
+    ("LAGOTTO_WORKERS", "2", "workers", 2),
     ("LOG_LEVEL", "debug", "log_level", "debug"),
     ("LOG_LEVEL", "WARNING", "log_level", "warning"),
     ("LOG_LEVEL", "Error", "log_level", "error"),
@@ -126,6 +128,7 @@ models = ["a", "x=b"]
 model_storage_path = "/m"
 host = "::"
 port = 1
+workers = 3
 log_level = "ERROR"
 use_fp16 = false
 precision = "f32"

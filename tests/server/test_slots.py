@@ -1,11 +1,11 @@
-"""Models in memory: loaded one at a time, unloaded when idle or in another's way, never while in use."""
+"""Models in memory: fetched side by side, opened one by one, unloaded when idle or in another's way, never in use."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from typing import Any
 
@@ -283,6 +283,81 @@ def test_a_failed_loading_is_tried_again(slots, memory, clock, place) -> None:
     memory.sizes["a"] = 1
     use(slots, clock, slot)
     assert slot.model is not None
+
+
+# Fetching.
+
+
+class Hub:
+    """Files that come when a gate is opened."""
+
+    def __init__(self, *slow: str) -> None:
+        self.gates = {name: threading.Event() for name in slow}
+        self.fetching: list[str] = []
+
+    def fetch(self, offer: Offer) -> None:
+        self.fetching.append(offer.public)
+        if offer.public in self.gates:
+            assert self.gates[offer.public].wait(PATIENCE)
+        if offer.public == "missing":
+            raise ModelNotFoundError("no such model")
+
+
+def test_a_model_that_is_fetched_for_long_keeps_no_other_from_being_loaded(memory, place) -> None:
+    hub = Hub("far", "farther")
+    slots = Slots(memory.open, fetch=hub.fetch)
+    far, near, farther, last = (slots.load(place(name)) for name in ("far", "near", "farther", "last"))
+    near.result(PATIENCE)
+    assert memory.opened == ["near"]
+    assert not last.done(), "two at a time"
+    hub.gates["farther"].set()
+    last.result(PATIENCE)
+    farther.result(PATIENCE)
+    assert not far.done()
+    hub.gates["far"].set()
+    far.result(PATIENCE)
+    assert sorted(hub.fetching) == sorted(memory.opened)
+    slots.close()
+
+
+def test_models_are_opened_one_at_a_time(place, memory) -> None:
+    opening, most = [], []
+
+    def open_model(offer: Offer) -> Any:
+        opening.append(offer)
+        most.append(len(opening))
+        time.sleep(0.02)
+        opening.pop()
+        return memory.open(offer)
+
+    slots = Slots(open_model)
+    for loading in [slots.load(place(name)) for name in "abcd"]:
+        loading.result(PATIENCE)
+    assert set(most) == {1}
+    slots.close()
+
+
+def test_what_can_t_be_fetched_says_so_and_is_tried_again(memory, place) -> None:
+    slots = Slots(memory.open, fetch=Hub().fetch)
+    slot = place("missing")
+    for _ in range(2):
+        with pytest.raises(ModelNotFoundError, match="no such model"):
+            slots.load(slot).result(PATIENCE)
+    assert memory.opened == []
+    slots.close()
+
+
+def test_who_waits_for_a_model_when_the_server_stops_hears_of_it(memory, place) -> None:
+    hub = Hub("a", "b")
+    slots = Slots(memory.open, fetch=hub.fetch)
+    loading = [slots.load(place(name)) for name in "abc"]
+    slots.close(wait=False)
+    for gate in hub.gates.values():
+        gate.set()
+    for future in loading:
+        with pytest.raises((CancelledError, RuntimeError)):
+            future.result(PATIENCE)
+    assert memory.opened == []
 
 
 # Real memory.

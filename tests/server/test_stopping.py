@@ -20,7 +20,7 @@ HELD = """
 import time
 from pathlib import Path
 import lagotto.server.pool as pool
-from lagotto import Embedder
+from lagotto.engines.openvino.engine import OpenVinoEngine
 entered, gate = map(Path, sys.argv[1:3])
 def held(do):
     def wait(*args, **kwargs):
@@ -31,7 +31,7 @@ def held(do):
     return wait
 """
 LOADING = f"{HELD}\npool.open_any = held(pool.open_any)"
-COMPUTING = f"{HELD}\nEmbedder.encode = held(Embedder.encode)"
+COMPUTING = f"{HELD}\nOpenVinoEngine._infer = held(OpenVinoEngine._infer)"
 
 
 @pytest.fixture

@@ -51,12 +51,53 @@ def test_many_are_scored_with_as_many(client: TestClient, ranker: Reranker) -> N
         {"queries": ["a", "b"], "documents": ["c", "d", "e"]},
         {"queries": [], "documents": ["a"]},
         {"queries": "a", "documents": [""]},
-        {"queries": "a", "documents": ["b"], "model": "bert"},
+        {"queries": "a", "documents": ["b"], "model": "bert", "use_activation": False},
         {"queries": "a", "documents": ["b"], "truncate_prompt_tokens": -2},
     ],
 )
 def test_errors_have_the_status_as_code(client: TestClient, body: Any) -> None:
     assert post(client, "/score", 400, **body)["error"]["code"] == 400
+
+
+@pytest.mark.parametrize("path", ["/score", "/vllm/v1/score"])
+def test_an_embedder_scores_by_cosine(client: TestClient, embedder: Embedder, path: str) -> None:
+    vectors = embedder.encode(["panda", *TEXTS], normalize=True)
+    body = post(client, path, model="bert", queries="panda", documents=TEXTS)
+    assert body["model"] == "bert"
+    found = [item["score"] for item in body["data"]]
+    np.testing.assert_allclose(found, vectors.dense[1:] @ vectors.dense[0], atol=FINE)
+    assert body["usage"]["total_tokens"] == int(vectors.tokens.sum()), "the query is read once"
+    body = post(client, path, model="bert", text_1=TEXTS, text_2=TEXTS)
+    np.testing.assert_allclose([item["score"] for item in body["data"]], 1, atol=FINE)
+
+
+def test_which_pairs_an_embedder_has_cut_is_told(client: TestClient, embedder: Embedder) -> None:
+    reply = client.post("/score", json={"model": "bert", "data_1": ["a", LONG, "b"], "data_2": ["c", "d", LONG]})
+    assert reply.headers["x-lagotto-truncated"] == "1,2"
+    short = post(client, "/score", model="bert", data_1="panda", data_2=[LONG], truncate_prompt_tokens=9)
+    expected = embedder.encode(["panda", LONG], max_length=9, normalize=True).dense
+    np.testing.assert_allclose([item["score"] for item in short["data"]], expected[1] @ expected[0], atol=FINE)
+
+
+@pytest.mark.parametrize("path", ["/classify", "/vllm/classify"])
+def test_pairs_are_classified(client: TestClient, ranker: Reranker, path: str) -> None:
+    pairs = [["panda", text] for text in TEXTS]
+    body = post(client, path, input=pairs)
+    expected = ranker.score(pairs, normalize=True)
+    assert (body["object"], body["model"]) == ("list", "ranker")
+    labels = [(item["index"], item["label"], item["num_classes"]) for item in body["data"]]
+    assert labels == [(i, "LABEL_0", 1) for i in range(3)]
+    np.testing.assert_allclose([item["probs"] for item in body["data"]], expected.scores[:, None], atol=FINE)
+    assert body["usage"]["total_tokens"] == int(expected.tokens.sum())
+    raw = post(client, path, input=pairs, use_activation=False)
+    np.testing.assert_allclose([item["probs"][0] for item in raw["data"]], ranker.score(pairs).scores, atol=1e-4)
+
+
+@pytest.mark.parametrize("given", ["a", ["a", "b"], [["a"]], [["a", "b", "c"]], []])
+def test_what_is_no_pair_is_not_classified(client: TestClient, given: Any) -> None:
+    error = post(client, "/classify", 400, input=given)["error"]
+    assert error["code"] == 400
+    assert "pair" in error["message"]
 
 
 @pytest.mark.parametrize("tokens", [20, -1, None])
@@ -118,6 +159,18 @@ def test_token_embed_gives_the_heads_vectors_or_states(
     packed = post(client, "/pooling", model="bert", input=TEXTS, task="token_embed", encoding_format="base64")
     found = np.frombuffer(base64.b64decode(packed["data"][0]["data"]), "<f4").reshape(-1, 32)
     np.testing.assert_allclose(found, states.row(0), atol=FINE)
+
+
+def test_pooling_gives_half_precision(client: TestClient, embedder: Embedder) -> None:
+    wish = {"model": "bert", "input": TEXTS, "embed_dtype": "float16", "encoding_format": "base64"}
+    body = post(client, "/pooling", **wish)
+    found = [np.frombuffer(base64.b64decode(item["data"]), "<f2") for item in body["data"]]
+    np.testing.assert_array_equal(found, embedder.encode(TEXTS).dense.astype(np.float16))
+    states = embedder.encode_states(TEXTS, normalize=True).multivector
+    assert states is not None
+    body = post(client, "/pooling", **wish, task="token_embed")
+    half = np.frombuffer(base64.b64decode(body["data"][0]["data"]), "<f2").reshape(-1, 32)
+    np.testing.assert_allclose(half, states.row(0), atol=1e-3)
 
 
 @pytest.mark.parametrize(

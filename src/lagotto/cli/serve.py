@@ -14,6 +14,12 @@ def serve(
     model: options.Models = None,
     host: options.Host = None,
     port: options.Port = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", help="Processes that answer, 1 by default; see docs/server.md, Workers."
+        ),
+    ] = None,
     log_level: Annotated[
         Literal["critical", "error", "warning", "info", "debug"] | None,
         typer.Option("--log-level", help="How much to log; default: info."),
@@ -52,6 +58,7 @@ def serve(
             models=model,
             host=host,
             port=port,
+            workers=workers,
             log_level=log_level,
             engine=engine,
             device=device,

@@ -14,8 +14,21 @@ import lagotto
 from lagotto.server import docs, page, system
 from lagotto.server.body import BodyLimit
 from lagotto.server.cache import open_cache
-from lagotto.server.dialects import cohere, infinity, jina, native, openai, shared, tei, tei_tokens, vllm, voyage
+from lagotto.server.dialects import (
+    cohere,
+    infinity,
+    jina,
+    native,
+    openai,
+    shared,
+    tei,
+    tei_tokens,
+    vllm,
+    vllm_pairs,
+    voyage,
+)
 from lagotto.server.errors import add_error_handlers
+from lagotto.server.group import Group
 from lagotto.server.guard import Guard
 from lagotto.server.keys import KeyRing
 from lagotto.server.metrics import Metrics
@@ -27,7 +40,7 @@ from lagotto.server.settings import Settings
 from lagotto.server.tiktoken_file import open_encoding
 from lagotto.server.tracing import open_tracing
 
-PARTS = (native, shared, openai, cohere, jina, voyage, tei, tei_tokens, vllm, infinity, system)
+PARTS = (native, shared, openai, cohere, jina, voyage, tei, tei_tokens, vllm, vllm_pairs, infinity, system)
 """Modules whose routes the app has."""
 ASKED = ["authorization", "content-type", "x-api-key", "x-request-id", "x-lagotto-priority", "x-lagotto-timeout-ms"]
 """Headers that pages of other origins may send."""
@@ -42,17 +55,22 @@ TOLD = [
 """Headers that they may read."""
 
 
-def create_app(settings: Settings, read_settings: Callable[[], Settings] | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, read_settings: Callable[[], Settings] | None = None, group: Group | None = None
+) -> FastAPI:
     """An app that serves the models of its settings; they are loaded when it starts and freed when it ends.
 
     ``read_settings`` reads them anew when they are to be reloaded; without it they stay, and only a folder of models is
-    looked through again. Raises `ConfigError`, `MissingDependencyError`.
+    looked through again. ``group`` are the processes beside which this one answers; by default it is alone. Raises
+    `ConfigError`, `MissingDependencyError`.
     """
     if settings.token_ids == "tiktoken":
         open_encoding()  # now rather than at the first request, so that a missing file is one clear error
-    keys, tracing = KeyRing(settings), open_tracing()
-    cache = open_cache(settings)
-    pool = ModelPool(settings, cache)
+    group = group or Group()
+    own = group.own(settings)
+    keys, tracing = KeyRing(settings, group=group), open_tracing()
+    cache = open_cache(own)
+    pool = ModelPool(own, cache)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -74,7 +92,7 @@ def create_app(settings: Settings, read_settings: Callable[[], Settings] | None 
         redoc_url=None,
     )
     state = app.state
-    state.pool, state.settings, state.keys = pool, settings, keys
+    state.pool, state.settings, state.keys, state.group = pool, settings, keys, group
     state.reloader = Reloader(app, read_settings or (lambda: state.settings))
     add_error_handlers(app)
     note_errors(app)

@@ -44,9 +44,13 @@ class DiskCache:
         self._clock = clock
         self._lock = threading.Lock()
         self._used: set[bytes] = set()
+        self._turn = 0
         self._writes_from = 0.0
+        self._file_bytes = 0
+        """What the file took when its content was measured last, without what is free in it."""
+        self._put_since = 0
         self.bytes = 0
-        """What it holds now, overhead included."""
+        """What it holds now, overhead included; what other processes have put since it was measured is not counted."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._begin()
@@ -78,7 +82,10 @@ class DiskCache:
             self._used.clear()
             rows = [(key, value, zlib.crc32(value), self._turn) for key, value in values.items()]
             self._file.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", rows)
-            self.bytes += sum(len(key) + len(value) + _OVERHEAD for key, value in values.items())
+            size = sum(len(key) + len(value) + _OVERHEAD for key, value in values.items())
+            self.bytes, self._put_since = self.bytes + size, self._put_since + size
+            if self._others_have_put():
+                self._measure()
             if self.bytes > self._max_bytes:
                 self._evict()
 
@@ -98,10 +105,12 @@ class DiskCache:
 
     def _open(self) -> None:
         self._file = sqlite3.connect(self._path, timeout=5, check_same_thread=False)
+        self._identity = _identity(self._path)
         try:
             for pragma in (_PAGES, "journal_mode = WAL", "synchronous = NORMAL", "journal_size_limit = 16777216"):
                 self._file.execute(f"PRAGMA {pragma}")
             self._file.executescript(_SCHEMA)
+            self._identity = _identity(self._path)  # the file may have been made just now
             self._measure()
         except BaseException:
             self._file.close()
@@ -111,7 +120,20 @@ class DiskCache:
         query = (
             f"SELECT coalesce(sum(length(key) + length(value) + {_OVERHEAD}), 0), coalesce(max(used), 0) FROM vectors"
         )
-        self.bytes, self._turn = self._file.execute(query).fetchone()
+        self.bytes, turn = self._file.execute(query).fetchone()
+        self._turn = max(turn, self._turn)
+        self._file_bytes, self._put_since = self._taken(), 0
+
+    def _others_have_put(self) -> bool:
+        """Whether the file has grown by more than we have put, by so much that its content must be measured again."""
+        return self._taken() - self._file_bytes - self._put_since > self._max_bytes // 16
+
+    def _taken(self) -> int:
+        """Bytes of the file that are in use, which is known at once."""
+        pages, free, size = (
+            self._file.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
 
     def _evict(self) -> None:
         """Delete what was not used for longest, down to nine tenths of the bound, so that it is not done each time."""
@@ -155,6 +177,8 @@ class DiskCache:
             self._file.executescript(_SCHEMA)
 
     def _set_aside(self, error: Exception) -> None:
+        if _identity(self._path) != self._identity:
+            return  # another process has done it, and has begun a new one
         aside = self._path.with_name(f"{self._path.name}.damaged")
         self._path.replace(aside)
         for ending in ("-wal", "-shm"):
@@ -162,6 +186,15 @@ class DiskCache:
         logger.warning(
             "the cache %s is damaged (%s); it was set aside as %s, and is begun anew", self._path, error, aside
         )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path stands for at this moment; None for none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _is_damage(error: Exception) -> bool:

@@ -67,6 +67,12 @@ class Call:
         self._entry = self.pool.entries.get(public)
         return public, model
 
+    async def scorer(self, name: str | None) -> tuple[str, Embedder | Reranker]:
+        """What scores pairs of texts and its public name: the embedder that is named, else a reranker as `reranker`."""
+        if name is not None and await self.pool.is_embedder(name):
+            return name, await self.embedder(name)
+        return await self.reranker(name)
+
     async def compute(self, work: Callable[[], T]) -> T:
         """Run work beside the event loop, with this request's priority and deadline.
 

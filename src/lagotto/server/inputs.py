@@ -44,3 +44,14 @@ def check_query(query: str, documents: Sequence[object], limit: int, param: str 
     if not documents:
         raise EmptyInputError(f"{param} is an empty list; give at least one", param=param)
     check_number(documents, limit, param)
+
+
+def checked_pairs(given: Sequence[str | Sequence[str]], limit: int, param: str) -> list[tuple[str, str]]:
+    """Pairs of texts. Raises `EmptyInputError` for none, `InvalidInputError` for what is no pair, and for too many."""
+    if not given:
+        raise EmptyInputError(f"{param} is an empty list; give at least one pair", param=param)
+    check_number(given, limit, param)
+    wrong = next((n for n, pair in enumerate(given) if isinstance(pair, str) or len(pair) != 2), None)
+    if wrong is not None:
+        raise InvalidInputError(f"{param} {wrong} is no pair; a reranker reads two texts, [query, text]", param=param)
+    return [(pair[0], pair[1]) for pair in given]

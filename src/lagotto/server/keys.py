@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lagotto.core.errors import AuthenticationError, ConfigError, PermissionDeniedError, RateLimitError
+from lagotto.server.group import Group
 from lagotto.server.key_settings import KeySettings, Scope, digest_of
 from lagotto.server.quotas import Bucket
 from lagotto.server.settings import Settings
@@ -67,8 +68,11 @@ class KeyRing:
         settings: Settings,
         before: KeyRing | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        group: Group | None = None,
     ) -> None:
         """``before`` is the ring this one replaces: quotas of keys that stay as they were go on.
+
+        ``group`` keeps the quotas, which are those of all its processes; by default this one is alone.
 
         Raises `ConfigError` where two keys have one name or one digest.
         """
@@ -78,7 +82,7 @@ class KeyRing:
             tables.append(KeySettings(name=ENVIRONMENT_KEY, hash=digest, scopes=_ALL))
         _check(tables)
         kept = {key.settings: key for key in (before.keys if before else [])}
-        self.keys: list[Key] = [kept.get(table) or _opened(table) for table in tables]
+        self.keys: list[Key] = [kept.get(table) or _opened(table, group or Group()) for table in tables]
         self._now = now
 
     def __bool__(self) -> bool:
@@ -117,9 +121,10 @@ def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return plain or None
 
 
-def _opened(table: KeySettings) -> Key:
-    requests, tokens = table.requests_per_minute, table.tokens_per_minute
-    return Key(table, Bucket(requests) if requests else None, Bucket(tokens) if tokens else None)
+def _opened(table: KeySettings, group: Group) -> Key:
+    quotas = {"requests": table.requests_per_minute, "tokens": table.tokens_per_minute}
+    buckets = {kind: group.bucket(table, kind, amount) if amount else None for kind, amount in quotas.items()}
+    return Key(table, buckets["requests"], buckets["tokens"])
 
 
 def _check(tables: list[KeySettings]) -> None:

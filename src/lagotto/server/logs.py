@@ -17,10 +17,13 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONGEST_PATH = 200
 
 
-def set_up_logging(settings: Settings) -> None:
-    """Log to standard error, in the format and from the level that the settings say."""
+def set_up_logging(settings: Settings, worker: int | None = None) -> None:
+    """Log to standard error, in the format and from the level that the settings say.
+
+    ``worker`` is the number of this process where several answer; its lines have it.
+    """
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter(worker) if settings.log_format == "json" else TextFormatter(worker))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
 
 
@@ -50,8 +53,9 @@ def log_request(record: Record, status: int, seconds: float) -> None:
 class TextFormatter(logging.Formatter):
     """A line for people: time, level, logger, message."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    def __init__(self, worker: int | None = None) -> None:
+        by = "" if worker is None else f" [{worker}]"
+        super().__init__(f"%(asctime)s %(levelname)s{by} %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """The line, in which nobody's input can begin another one."""
@@ -60,7 +64,14 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """An object a line: ``time`` (UTC), ``level``, ``logger``, ``message``, and ``request`` for a request's line."""
+    """An object a line: ``time`` (UTC), ``level``, ``logger``, ``message``, and ``request`` for a request's line.
+
+    Where several processes answer, ``worker`` is the number of this one.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
@@ -68,6 +79,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
+            **self._worker,
         }
         request = getattr(record, "request", None)
         fields |= {"message": record.getMessage()} if request is None else {"message": "request", "request": request}

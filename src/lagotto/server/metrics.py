@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -86,6 +86,11 @@ class Metrics:
         self._begin_models(self._pool)
         return generate_latest(self._registry)
 
+    def families(self) -> list[Metric]:
+        """Everything, as it can be sent to another process and added up."""
+        self._begin_models(self._pool)
+        return list(self._registry.collect())
+
     def _begin(self, pool: ModelPool) -> None:
         """Let every series that can come be there, at 0."""
         for route, dialects in self._routes.items():
@@ -128,6 +133,8 @@ class _State(Collector):
         build = GaugeMetricFamily("lagotto_build_info", "Versions.", labels=["version", "python"])
         build.add_metric([lagotto.__version__, platform.python_version()], 1)
         yield build
+        yield GaugeMetricFamily("lagotto_workers", "Processes that answer.", 1)
+        yield CounterMetricFamily("lagotto_worker_restarts", "Workers started again.", 0)
         yield GaugeMetricFamily("lagotto_resident_bytes", "Memory the process holds.", resident_bytes())
         yield from self._models()
         yield from self._caches()

@@ -25,7 +25,7 @@ from lagotto.server.inline import run_inline
 from lagotto.server.record import current_record
 from lagotto.server.served import ServedEmbedder, ServedReranker
 from lagotto.server.settings import Settings
-from lagotto.server.slots import Model, Slot, Slots
+from lagotto.server.slots import Model, Slot, Slots, fetch
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class ModelPool:
     def __init__(self, settings: Settings, cache: VectorCache | None = None) -> None:
         self._settings = settings
         self._cache = cache
-        self.slots = Slots(self._open)
+        self.slots = Slots(self._open, fetch=fetch)
         self.slots.budget = _budget(settings)
         self.entries = _entries([_slot(offer, settings) for offer in offers(settings)])
         self._lock = threading.Lock()
@@ -129,6 +129,11 @@ class ModelPool:
                 f"model {chosen!r} is an embedder; it answers at /v1/embeddings, not here", param="model"
             )
         return chosen, model
+
+    async def is_embedder(self, name: str) -> bool:
+        """Whether a name is that of an allowed embedder, loaded or not."""
+        entry = self.entries.get(name)
+        return entry is not None and await self.compute(lambda: self._is(entry, "embed"))
 
     async def first(self, task: Task) -> str:
         """The first model for a task, in the order of `entries`, loaded or not. Raises `InvalidInputError` without one.
@@ -260,10 +265,13 @@ class ModelPool:
         raise ModelLoadingError(f"model {name!r} is still being loaded, for {since:.0f} s now", retry_after=since)
 
     def _open(self, offer: Offer) -> Model:
-        model, settings = open_any(offer.source, offer.options), self._settings
+        model = open_any(offer.source, offer.options)
         if isinstance(model, Reranker):
-            return ServedReranker(model, settings.max_text_characters)
-        return ServedEmbedder(model, self._cache, settings.max_text_characters, offer.prompts)
+            return ServedReranker(model, self._max_characters)
+        return ServedEmbedder(model, self._cache, self._max_characters, offer.prompts)
+
+    def _max_characters(self) -> int | None:
+        return self._settings.max_text_characters
 
     def _load_new(self, slots: list[Slot]) -> None:
         """Load models that are to be there from the start. Raises the first failure, with all of them closed again."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Bucket:
@@ -22,8 +23,7 @@ class Bucket:
 
     def take(self, amount: float = 1.0) -> float:
         """Use an amount; 0.0, or the seconds until it is there, and then nothing is used."""
-        with self._lock:
-            self._fill()
+        with self._filled():
             if self._level < amount:
                 return (amount - self._level) * 60 / self.per_minute
             self._level -= amount
@@ -31,15 +31,20 @@ class Bucket:
 
     def charge(self, amount: float) -> None:
         """Use an amount that is known afterwards; the bucket may owe it."""
-        with self._lock:
-            self._fill()
+        with self._filled():
             self._level -= amount
 
     def wait(self) -> float:
         """Seconds until nothing is owed; 0.0 when nothing is."""
+        with self._filled():
+            return max(0.0, (1.0 - self._level) * 60 / self.per_minute)
+
+    @contextmanager
+    def _filled(self) -> Iterator[None]:
+        """Have the bucket to oneself, with what has come into it up to now."""
         with self._lock:
             self._fill()
-            return max(0.0, (1.0 - self._level) * 60 / self.per_minute)
+            yield
 
     def _fill(self) -> None:
         now = self._clock()

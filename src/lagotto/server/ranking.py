@@ -10,6 +10,9 @@ from lagotto.batch.long_texts import Truncation
 from lagotto.core.values import Ranking
 from lagotto.models.reranker import MAX_WINDOWS, OVERLAP, Reranker
 
+LABEL = "LABEL_0"
+"""What transformers calls the one label of a reranker."""
+
 
 @dataclass(frozen=True, slots=True)
 class RankWish:

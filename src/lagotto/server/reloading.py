@@ -34,6 +34,7 @@ AT_START = frozenset(
         "cache_disk_mb",
         "shutdown_seconds",
         "web_page",
+        "workers",
     ]
 )
 """Settings that are read when the server starts, and only then."""
@@ -48,18 +49,22 @@ class Reloader:
         self._lock = threading.Lock()
 
     def reload(self) -> dict[str, Any]:
+        """Read the settings again; see `apply`."""
+        return self.apply(self._read())
+
+    def apply(self, settings: Settings) -> dict[str, Any]:
         """What changed: models by name, how many keys there are, and which settings wait for the next start.
 
         Blocks while models are loaded; call it in a thread. Raises `ConfigError`, and whatever loading raises: then
         the old settings stay in force.
         """
         with self._lock:
-            state, settings = self._app.state, self._read()
+            state = self._app.state
             before: Settings = state.settings
             if settings.token_ids == "tiktoken":
                 open_encoding()
-            keys = KeyRing(settings, state.keys)
-            changes = state.pool.change(settings)
+            keys = KeyRing(settings, state.keys, group=state.group)
+            changes = state.pool.change(state.group.own(settings))
             state.settings, state.keys = settings, keys
             waiting = sorted(name for name in AT_START if getattr(settings, name) != getattr(before, name))
         found = {"models": asdict(changes), "keys": len(keys.keys), "restart_needed_for": waiting}

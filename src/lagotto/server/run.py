@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import uvicorn
+from fastapi import FastAPI
 
 from lagotto.core.errors import ConfigError
 from lagotto.server.app import create_app
@@ -30,16 +31,44 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def serve(settings: Settings, read_settings: Callable[[], Settings] | None = None) -> None:
     """Serve until Ctrl-C or SIGTERM, then let requests in flight finish. SIGHUP reads the settings anew.
 
-    ``read_settings`` is what reads them; see `create_app`. Raises `ConfigError` for a port that can't be bound, and
-    whatever loading a model raises, before anything is answered.
+    ``read_settings`` is what reads them; see `create_app`. With several `workers` each is a process of its own. Raises
+    `ConfigError` for a port that can't be bound, and whatever loading a model raises, before anything is answered.
     """
     set_up_logging(settings)
     _allow_connections(settings.max_connections)
+    if settings.workers > 1 and os.name == "nt":
+        raise ConfigError(f"workers is {settings.workers}: several processes need Linux or macOS; set it to 1")
     with _bind(settings.host, settings.port) as listening:
+        host, port = listening.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        _warn_if_open(settings, KeyRing(settings))
+
+        def serving() -> None:
+            pages = "a page to try it at /, docs at /docs" if settings.web_page else "docs at /docs"
+            logger.info("serving on http://%s:%s (%s)", shown, port, pages)
+
+        if settings.workers > 1:
+            from lagotto.server.workers.supervisor import Supervisor  # what it needs is not there on Windows
+
+            clean = Supervisor(settings, read_settings, listening).run(serving)
+            if not clean:
+                raise SystemExit(1)
+            return
         app = create_app(settings, read_settings)
-        _warn_if_open(settings, app.state.keys)
         with _on(signal.SIGTERM, _leave):
             app.state.pool.start()  # here rather than in the app's life, so that a failure is one clear error
+        serving()
+        with _on(getattr(signal, "SIGHUP", None), app.state.reloader.reload_in_thread):
+            Answering(app, settings, listening).run()
+
+
+class Answering:
+    """An app whose models are loaded, answering at a socket that is bound. Belongs to the main thread."""
+
+    def __init__(
+        self, app: FastAPI, settings: Settings, listening: socket.socket, on_started: Callable[[], object] | None = None
+    ) -> None:
+        """``on_started`` is called when requests are answered."""
         config = uvicorn.Config(
             app,
             host=settings.host,
@@ -53,18 +82,37 @@ def serve(settings: Settings, read_settings: Callable[[], Settings] | None = Non
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
-        host, port = listening.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        pages = "a page to try it at /, docs at /docs" if settings.web_page else "docs at /docs"
-        logger.info("serving on http://%s:%s (%s)", shown, port, pages)
+        self._pool = app.state.pool
+        self._listening = listening
+        self._server = _Server(config, on_started or (lambda: None))
+
+    def run(self) -> None:
+        """Answer until Ctrl-C, SIGTERM or `stop`; ends the process where work has outlasted its grace period."""
         # How long threads that come back from computing wait for the event loop; 5 ms, the default, leave cores idle.
         sys.setswitchinterval(0.0005)
-        with _clean_exit(), _on(getattr(signal, "SIGHUP", None), app.state.reloader.reload_in_thread):
-            uvicorn.Server(config).run(sockets=[listening])
-    if app.state.pool.left_behind or app.state.pool.busy:
-        # Its threads would hold the process until they end, and a container's patience is shorter.
-        logging.shutdown()
-        os._exit(1)
+        with _clean_exit():
+            self._server.run(sockets=[self._listening])
+        if self._pool.left_behind or self._pool.busy:
+            # Its threads would hold the process until they end, and a container's patience is shorter.
+            logging.shutdown()
+            os._exit(1)
+
+    def stop(self) -> None:
+        """Let requests in flight finish, then return from `run`. May be called from any thread."""
+        self._server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which tells when it has started."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        await super().startup(sockets)
+        self._on_started()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,15 +17,19 @@ from lagotto.models.reranker import Reranker
 from lagotto.server.cache import CachedEmbedder, VectorCache
 from lagotto.server.metering import MeteredEngine
 
+Bound = Callable[[], int | None]
+"""Gives the number of characters a text may have; None for any."""
+
 
 class ServedEmbedder(CachedEmbedder):
     """An embedder whose texts have a bound, whose work is counted, and whose vectors are kept where they may be.
 
-    ``prompts`` stand before texts of a role that come without prompt and instruction.
+    ``prompts`` stand before texts of a role that come without prompt and instruction. ``max_characters`` gives the
+    bound that holds at the moment, since settings change while a model is loaded.
     """
 
     def __init__(
-        self, model: Embedder, cache: VectorCache | None, max_characters: int | None, prompts: Mapping[Role, str]
+        self, model: Embedder, cache: VectorCache | None, max_characters: Bound, prompts: Mapping[Role, str]
     ) -> None:
         super().__init__(model, cache, MeteredEngine)
         self._max_characters = max_characters
@@ -43,21 +47,24 @@ class ServedEmbedder(CachedEmbedder):
         """States of tokens, see `Embedder.encode_states`. Raises `InvalidInputError` for a text that is too long."""
         return super().encode_states(self._checked(texts), **how)
 
+    def _collect(self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress) -> Embeddings:
+        return super()._collect(self._checked(texts), render, wanted, progress)  # also of texts that are in the cache
+
     def _checked(self, texts: str | Iterable[str]) -> str | list[str]:
-        found = list(_bounded([texts] if isinstance(texts, str) else texts, self._max_characters))
+        found = list(_bounded([texts] if isinstance(texts, str) else texts, self._max_characters()))
         return texts if isinstance(texts, str) else found
 
     def _stream(
         self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress
     ) -> Iterator[Embeddings]:
         given = [texts] if isinstance(texts, str) else texts
-        return super()._stream(_bounded(given, self._max_characters), render, wanted, progress)
+        return super()._stream(_bounded(given, self._max_characters()), render, wanted, progress)
 
 
 class ServedReranker(Reranker):
     """A reranker whose texts have a bound and whose work is counted."""
 
-    def __init__(self, model: Reranker, max_characters: int | None) -> None:
+    def __init__(self, model: Reranker, max_characters: Bound) -> None:
         self._loaded = replace(model._loaded, engine=MeteredEngine(model._loaded.engine))
         self._truncation = model._truncation
         self._max_characters = max_characters
@@ -65,7 +72,7 @@ class ServedReranker(Reranker):
     def score(self, pairs: Iterable[Sequence[str]], **how: Any) -> Scores:
         """Scores of pairs, see `Reranker.score`. Raises `InvalidInputError` for a text that is too long."""
         given = list(pairs)
-        for _ in _bounded((text for pair in given for text in pair), self._max_characters, per_item=2):
+        for _ in _bounded((text for pair in given for text in pair), self._max_characters(), per_item=2):
             continue
         return super().score(given, **how)
 

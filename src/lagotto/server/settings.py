@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     """Folder of models; each one in it is allowed and loaded when first asked for."""
     host: str = Field(default="127.0.0.1", validation_alias=_names("LAGOTTO_HOST", "API_HOST"))
     port: int = Field(default=8000, ge=0, le=65535, validation_alias=_names("LAGOTTO_PORT", "API_PORT"))
+    workers: int = Field(default=1, ge=1, le=64, validation_alias=_names("LAGOTTO_WORKERS"))
+    """Processes that answer; threads, memory and what may wait are divided among them."""
     log_level: Literal["critical", "error", "warning", "info", "debug"] = Field(
         default="info", validation_alias=_names("LAGOTTO_LOG_LEVEL", "LOG_LEVEL")
     )

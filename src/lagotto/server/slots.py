@@ -1,4 +1,4 @@
-"""`Slots`: the models in memory. Loads them one at a time, and unloads what is idle for long or in another's way."""
+"""`Slots`: the models in memory. Opens them one at a time, and unloads what is idle for long or in another's way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lagotto.cards.sources import locate
+from lagotto.cards.sources import Source, locate
 from lagotto.core.errors import LagottoError, MemoryBudgetError
 from lagotto.core.memory import release_memory, resident_bytes
 from lagotto.models.embedder import Embedder
@@ -28,6 +28,8 @@ State = Literal["loaded", "loading", "failed", "idle"]
 _BEAT = 1.0
 """Seconds between two looks for models that nobody uses."""
 _COME_AGAIN = 5.0
+_FETCHES = 2
+"""Models whose files are fetched or converted side by side."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,9 +70,19 @@ class Slot:
 
 
 class Slots:
-    """Opens and closes models in a thread of its own. Thread-safe."""
+    """Opens and closes models in a thread of its own. Thread-safe.
 
-    def __init__(self, open_model: Callable[[Offer], Model], clock: Callable[[], float] = time.monotonic) -> None:
+    One is opened at a time, since what it takes is measured by the memory that the process holds before and after.
+    Fetching its files may take much longer and is no reason for others to wait, so that is done before, elsewhere.
+    """
+
+    def __init__(
+        self,
+        open_model: Callable[[Offer], Model],
+        clock: Callable[[], float] = time.monotonic,
+        fetch: Callable[[Offer], object] = lambda offer: None,
+    ) -> None:
+        """``fetch`` has the files of a model on this machine when it returns."""
         self.budget: int | None = None
         """Bytes the process may hold when another model is loaded."""
         self.all: list[Slot] = []
@@ -79,9 +91,12 @@ class Slots:
         self.loads = 0
         self.unloads = 0
         self._open_model = open_model
+        self._fetch = fetch
         self._clock = clock
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lagotto-loader")
+        self._fetchers = ThreadPoolExecutor(_FETCHES, thread_name_prefix="lagotto-fetcher")
+        self._loading: set[Future[Model]] = set()  # those that nobody has begun to open
         self._stop = threading.Event()
         self._watch = threading.Thread(target=self._watch_idle, name="lagotto-idle", daemon=True)
 
@@ -96,7 +111,9 @@ class Slots:
             failed = slot.loading is not None and slot.loading.done() and slot.loading.exception() is not None
             if slot.loading is None or failed:
                 slot.loading_since = time.monotonic()
-                slot.loading = self._thread.submit(self._open, slot)
+                slot.loading = Future()
+                self._loading.add(slot.loading)
+                self._fetchers.submit(self._fetched, slot, slot.loading)
             return slot.loading
 
     def hold(self, slot: Slot) -> None:
@@ -142,21 +159,49 @@ class Slots:
     def close(self, wait: bool = True) -> None:
         """End the threads, and free every model unless some still compute (``wait=False``)."""
         self._stop.set()
-        self._thread.shutdown(wait=wait, cancel_futures=True)
+        for threads in (self._fetchers, self._thread):
+            threads.shutdown(wait=wait, cancel_futures=True)
+        with self._lock:
+            left = list(self._loading)
+        for loading in left:
+            loading.cancel()
         if not wait:
             return
         for slot in self.all:
             if slot.model is not None:
                 slot.model.close()
 
+    def _fetched(self, slot: Slot, loading: Future[Model]) -> None:
+        """Have a model's files here, then let it be opened."""
+        try:
+            self._fetch(slot.offer)
+            self._thread.submit(self._opened, slot, loading)
+        except BaseException as error:  # whoever waits for the model has to hear of it
+            if self._begun(loading):
+                loading.set_exception(error)
+
+    def _opened(self, slot: Slot, loading: Future[Model]) -> None:
+        if not self._begun(loading):
+            return
+        try:
+            loading.set_result(self._open(slot))
+        except BaseException as error:
+            loading.set_exception(error)
+
+    def _begun(self, loading: Future[Model]) -> bool:
+        """Whether somebody may still wait for it: the server has not stopped meanwhile."""
+        with self._lock:
+            self._loading.discard(loading)
+        return loading.set_running_or_notify_cancel()
+
     def _open(self, slot: Slot) -> Model:
         self.opening = True
         try:
-            return self._opened(slot)
+            return self._brought(slot)
         finally:
             self.opening = False
 
-    def _opened(self, slot: Slot) -> Model:
+    def _brought(self, slot: Slot) -> Model:
         self._make_room(slot)
         started, before = time.perf_counter(), resident_bytes()
         model = self._open_model(slot.offer)
@@ -226,10 +271,15 @@ class Slots:
             self.sweep()
 
 
+def fetch(offer: Offer) -> Source:
+    """A model's files, fetched if need be. Raises what `locate` raises."""
+    return locate(offer.source, offer.options.places(), offer.options.revision)
+
+
 def weight_bytes(offer: Offer) -> int:
     """Size of a model's weight files, fetched if need be; 0 where there are none to be found, as opening will say."""
     try:
-        folder = locate(offer.source, offer.options.places(), offer.options.revision).folder
+        folder = fetch(offer).folder
     except (LagottoError, OSError):
         return 0
     for endings in ((".safetensors",), (".bin", ".pt")):

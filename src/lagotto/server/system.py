@@ -60,13 +60,15 @@ async def config(settings: Annotated[Settings, Depends(get_settings)]) -> dict[s
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Counters and gauges in Prometheus' text format."""
-    return Response(await asyncio.to_thread(request.app.state.metrics.render), media_type=CONTENT_TYPE_LATEST)
+    state = request.app.state
+    return Response(await asyncio.to_thread(state.group.metrics, state.metrics.render), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.post("/admin/reload")
 async def reload(request: Request) -> dict[str, Any]:
     """Read the settings anew, as SIGHUP does. An error leaves the old ones in force."""
-    found: dict[str, Any] = await asyncio.to_thread(request.app.state.reloader.reload)
+    state = request.app.state
+    found: dict[str, Any] = await asyncio.to_thread(state.group.reload, state.reloader.reload)
     return found
 
 

@@ -1,7 +1,8 @@
-"""The clients that belong to an interface: TEI's, Infinity's, Voyage's, Cohere's, Hugging Face's."""
+"""The clients that belong to an interface: OpenAI's, TEI's, Infinity's, Voyage's, Cohere's, Hugging Face's."""
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,20 @@ from lagotto import Embedder, Reranker
 from .conftest import COHERES, TEXTS, order, same
 
 PREFIXES = pytest.mark.parametrize("prefix", ["", "/tei"])
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/openai/v1"])
+def test_openai(url: str, prefix: str, embedder: Embedder) -> None:
+    import openai
+
+    client = openai.OpenAI(api_key="not needed", base_url=url + prefix, max_retries=0)
+    found = client.embeddings.create(model="bert", input=TEXTS, dimensions=8)
+    same([item.embedding for item in found.data], embedder.encode(TEXTS, dimensions=8).dense)
+    assert found.usage.total_tokens == int(embedder.encode(TEXTS).tokens.sum())
+    assert [model.id for model in client.models.list()] == ["bert", "m3", COHERES, "ranker"]
+    with pytest.raises(openai.NotFoundError) as unknown:
+        client.embeddings.create(model="none", input="a")
+    assert unknown.value.code == "model_not_found"
 
 
 @PREFIXES
@@ -45,8 +60,8 @@ def test_tei_client_reranks(url: str, prefix: str, ranker: Reranker) -> None:
 @pytest.mark.parametrize("prefix", ["", "/infinity"])
 def test_infinity_client(url: str, prefix: str, embedder: Embedder, ranker: Reranker) -> None:
     from infinity_client import Client
-    from infinity_client.api.default import embeddings, health, models, rerank
-    from infinity_client.models import OpenAIEmbeddingInputText, RerankInput
+    from infinity_client.api.default import classify, embeddings, health, models, rerank
+    from infinity_client.models import ClassifyInput, OpenAIEmbeddingInputText, RerankInput
 
     client = Client(base_url=url + prefix, raise_on_unexpected_status=True)
     reply: Any = embeddings.sync(client=client, body=OpenAIEmbeddingInputText(input_=TEXTS, model="bert"))
@@ -56,6 +71,10 @@ def test_infinity_client(url: str, prefix: str, embedder: Embedder, ranker: Rera
     ranked: Any = rerank.sync(client=client, body=RerankInput(query="panda", documents=TEXTS, return_documents=True))
     assert [hit.index for hit in ranked.results] == order(ranker, "panda")
     assert [hit.document for hit in ranked.results] == [TEXTS[hit.index] for hit in ranked.results]
+    pairs: Any = [["panda", text] for text in TEXTS]  # which the client's annotations do not know of
+    classes: Any = classify.sync(client=client, body=ClassifyInput(input_=pairs))
+    expected = ranker.score(pairs, normalize=True).scores
+    np.testing.assert_allclose([label.score for (label,) in classes.data], expected, atol=5e-5)
     listed: Any = models.sync(client=client)
     assert [model.id for model in listed.data] == ["bert", "m3", COHERES, "ranker"]
     if prefix:
@@ -83,11 +102,14 @@ def test_cohere(url: str, m3: Embedder, ranker: Reranker) -> None:
     import cohere
 
     client = cohere.ClientV2(api_key="not needed", base_url=url)
-    types: Any = ["float", "int8", "ubinary", "base64"]
+    types: Any = ["float", "int8", "uint8", "binary", "ubinary", "base64"]
     found = client.embed(model="m3", texts=TEXTS, input_type="search_query", embedding_types=types)
-    same(found.embeddings.float_, m3.encode_queries(TEXTS).dense)
-    assert found.embeddings.ubinary is not None
-    assert len(found.embeddings.ubinary[0]) == 4
+    expected = m3.encode_queries(TEXTS).dense
+    same(found.embeddings.float_, expected)
+    same([np.frombuffer(base64.b64decode(row), "<f4") for row in found.embeddings.base64 or []], expected)
+    np.testing.assert_array_equal(found.embeddings.ubinary, np.packbits(expected > 0, axis=1))
+    np.testing.assert_array_equal(np.array(found.embeddings.binary) + 128, found.embeddings.ubinary)
+    np.testing.assert_array_equal(np.array(found.embeddings.int8) + 128, found.embeddings.uint8)
     ranked = client.rerank(model="ranker", query="panda", documents=TEXTS, top_n=3)
     assert [hit.index for hit in ranked.results] == order(ranker, "panda", 3)
     with pytest.raises(cohere.NotFoundError):
@@ -95,6 +117,10 @@ def test_cohere(url: str, m3: Embedder, ranker: Reranker) -> None:
     old = cohere.Client(api_key="not needed", base_url=url)
     plain = old.embed(model="m3", texts=TEXTS, input_type="search_document")
     same(plain.embeddings, m3.encode_documents(TEXTS).dense)
+    objects = [{"text": text} for text in TEXTS]
+    ranked = old.rerank(model="ranker", query="panda", documents=objects, top_n=3, return_documents=True)
+    assert [hit.index for hit in ranked.results] == order(ranker, "panda", 3)
+    assert [hit.document.text for hit in ranked.results if hit.document] == [TEXTS[hit.index] for hit in ranked.results]
 
 
 @pytest.mark.parametrize("path", ["", "/embed"])
@@ -107,3 +133,11 @@ def test_hugging_face_inference_client(url: str, path: str, embedder: Embedder) 
     if not path:
         found = client.sentence_similarity("a panda", TEXTS)
         same(found, embedder.similarity(embedder.encode("a panda"), embedder.encode(TEXTS))[0])
+
+
+def test_hugging_face_inference_client_hears_that_a_reranker_reads_pairs(url: str) -> None:
+    from huggingface_hub import InferenceClient
+    from huggingface_hub.errors import HfHubHTTPError
+
+    with pytest.raises(HfHubHTTPError, match="422"):
+        InferenceClient(f"{url}/predict").text_classification("a panda")

@@ -6,16 +6,17 @@ import time
 import uuid
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Response
 
 from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
-from lagotto.server.dialects.schemas.infinity import NOT_NAMED, InfinityEmbeddings, InfinityRerank
+from lagotto.server.dialects.schemas.infinity import NOT_NAMED, InfinityClassify, InfinityEmbeddings, InfinityRerank
 from lagotto.server.embedding import Wish, embed
-from lagotto.server.inputs import Item, check_query, checked_inputs
+from lagotto.server.inputs import Item, check_query, checked_inputs, checked_pairs
 from lagotto.server.pool import Entry, ModelPool
-from lagotto.server.ranking import RankWish, rank, results
+from lagotto.server.ranking import LABEL, RankWish, rank, results
 from lagotto.server.replies import answer, cut_of, usage
 from lagotto.server.slots import Model
 from lagotto.server.vectors import written
@@ -40,6 +41,16 @@ async def rerank(request: InfinityRerank, call: Calling) -> Response:
     name = await call.pool.first("rerank") if request.model == NOT_NAMED else request.model
     name, model = await call.reranker(name)
     return await call.compute(lambda: _ranked(call, model, name, request))
+
+
+@router.post("/infinity/classify")
+async def classify(request: InfinityClassify, call: Calling) -> Response:
+    """The score of pairs of texts, as the one class that a reranker has."""
+    given = [request.input] if isinstance(request.input, str) else request.input
+    pairs = checked_pairs(given, call.settings.max_inputs, "input")
+    name = await call.pool.first("rerank") if request.model == NOT_NAMED else request.model
+    name, model = await call.reranker(name)
+    return await call.compute(lambda: _classified(call, model, name, request, pairs))
 
 
 @router.get("/infinity/models")
@@ -99,3 +110,18 @@ def _ranked(call: Call, model: Reranker, name: str, request: InfinityRerank) -> 
         "created": int(time.time()),
     }
     return answer(call, model, body, ranking.truncated)
+
+
+def _classified(
+    call: Call, model: Reranker, name: str, request: InfinityClassify, pairs: list[tuple[str, str]]
+) -> Response:
+    found = model.score(pairs, normalize=not request.raw_scores)
+    body = {
+        "object": "classify",
+        "data": [[{"score": score, "label": LABEL}] for score in found],
+        "model": name,
+        "usage": usage(int(found.tokens.sum())),
+        "id": f"infinity-{uuid.uuid4()}",
+        "created": int(time.time()),
+    }
+    return answer(call, model, body, np.flatnonzero(found.truncated).tolist())

@@ -17,6 +17,7 @@ _PATHS: dict[str, Dialect] = {
     "/v2/rerank": "cohere",
     "/score": "vllm",
     "/v1/score": "vllm",
+    "/classify": "vllm",
     "/pooling": "vllm",
     "/embeddings": "infinity",
     "/": "tei",

@@ -4,6 +4,7 @@
   like Voyage's, all else OpenAI's.
 - ``/v1/rerank``: ``top_k`` is Voyage's; all else is answered with what Cohere's, Jina's and vLLM's clients read.
 - ``/rerank``: ``texts`` is TEI's, ``raw_scores`` Infinity's; all else as on ``/v1/rerank``.
+- ``/classify``: ``raw_scores`` is Infinity's, all else vLLM's.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from fastapi import APIRouter, Request, Response
 
 from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
-from lagotto.server.dialects import cohere, infinity, jina, openai, tei, voyage
+from lagotto.server.dialects import cohere, infinity, jina, openai, tei, vllm_pairs, voyage
 from lagotto.server.dialects.paths import Dialect, speak
 from lagotto.server.dialects.schemas.base import text_of
-from lagotto.server.dialects.schemas.infinity import InfinityRerank
+from lagotto.server.dialects.schemas.infinity import InfinityClassify, InfinityRerank
 from lagotto.server.dialects.schemas.jina import JinaEmbeddings
-from lagotto.server.dialects.schemas.shared import BareRerankBody, EmbeddingsBody, RerankBody, SharedRerank
+from lagotto.server.dialects.schemas.shared import (
+    BareRerankBody,
+    ClassifyBody,
+    EmbeddingsBody,
+    RerankBody,
+    SharedRerank,
+)
 from lagotto.server.dialects.schemas.tei import TeiRerank
 from lagotto.server.dialects.schemas.voyage import VoyageEmbeddings, VoyageRerank
 from lagotto.server.embedding import cutting
@@ -35,6 +42,7 @@ SPOKEN: dict[str, tuple[Dialect, ...]] = {
     "/v1/embeddings": ("openai", "jina", "voyage"),
     "/v1/rerank": ("any", "voyage"),
     "/rerank": ("any", "tei", "infinity"),
+    "/classify": ("vllm", "infinity"),
 }
 """The dialects of each path; the first is that of a request whose body tells nothing."""
 
@@ -68,6 +76,15 @@ async def bare_rerank(body: BareRerankBody, call: Calling, connection: Request, 
     if isinstance(body, InfinityRerank):
         return await infinity.rerank(body, call)
     return await _rerank(body, call, body_default=True)
+
+
+@router.post("/classify")
+async def classify(body: ClassifyBody, call: Calling, connection: Request) -> Response:
+    """The score of pairs of texts as a class, as vLLM or Infinity, whose fields the body has."""
+    speak(connection, body.dialect)
+    if isinstance(body, InfinityClassify):
+        return await infinity.classify(body, call)
+    return await vllm_pairs.classify(body, call)
 
 
 async def _rerank(request: SharedRerank, call: Call, *, body_default: bool) -> Response:

@@ -30,14 +30,11 @@ from lagotto.server.dialects.schemas.tei import (
     alias_tag,
 )
 from lagotto.server.embedding import Wish, collect, embed, require, wording
-from lagotto.server.inputs import Item, check_number, check_query, checked_inputs
-from lagotto.server.ranking import RankWish, rank
+from lagotto.server.inputs import Item, check_query, checked_inputs, checked_pairs
+from lagotto.server.ranking import LABEL, RankWish, rank
 from lagotto.server.replies import answer, cut_of
 
 router = APIRouter(tags=["TEI"])
-
-LABEL = "LABEL_0"
-"""What transformers calls the one label of a reranker."""
 
 
 async def embedder(call: Call, name: str | None) -> tuple[str, Embedder]:
@@ -116,11 +113,8 @@ async def rerank(request: TeiRerank, call: Calling, model: str | None = None) ->
 async def predict(request: TeiPredict, call: Calling, model: str | None = None) -> Response:
     """The score of a pair of texts, or of each of several: rerankers have one label."""
     single = isinstance(request.inputs, str) or all(isinstance(part, str) for part in request.inputs)
-    pairs: list[Any] = [request.inputs] if single else list(request.inputs)
-    check_number(pairs, call.settings.max_inputs, "inputs")
-    wrong = next((n for n, pair in enumerate(pairs) if isinstance(pair, str) or len(pair) != 2), None)
-    if wrong is not None:
-        raise InvalidInputError(f"inputs {wrong} is no pair; a reranker reads two texts, [query, text]", param="inputs")
+    given: list[Any] = [request.inputs] if single else list(request.inputs)
+    pairs = checked_pairs(given, call.settings.max_inputs, "inputs")
     _, found = await reranker(call, model)
 
     def work() -> Response:

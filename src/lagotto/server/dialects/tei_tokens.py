@@ -13,9 +13,10 @@ from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects.schemas.tei import TeiDecode, TeiTokenize
-from lagotto.server.dialects.tei import LABEL, embedder, reranker
+from lagotto.server.dialects.tei import embedder, reranker
 from lagotto.server.embedding import prompt_of
 from lagotto.server.inputs import checked_inputs
+from lagotto.server.ranking import LABEL
 from lagotto.server.replies import answer
 
 router = APIRouter(tags=["TEI"])

@@ -1,4 +1,4 @@
-"""vLLM's dialect: ``/score``, ``/pooling``, and ``/vllm/rerank``; ``/rerank`` and ``/v1/rerank`` are shared."""
+"""vLLM's dialect: ``/pooling`` and ``/vllm/rerank``; `vllm_pairs` has what scores pairs, `shared` what it shares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 import uuid
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Response
 
 from lagotto.batch.long_texts import Truncation
@@ -15,27 +14,16 @@ from lagotto.core.values import Embeddings
 from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
-from lagotto.server.dialects.schemas.vllm import VllmPooling, VllmRerank, VllmScore
+from lagotto.server.dialects.schemas.vllm import VllmPooling, VllmRerank
 from lagotto.server.embedding import Wish, collect, embed
 from lagotto.server.inputs import Item, check_query, checked_inputs
 from lagotto.server.ranking import RankWish, rank, results
 from lagotto.server.replies import answer, cut_of, usage
-from lagotto.server.vectors import packed, written
+from lagotto.server.vectors import DType, packed, typed, written
 
 router = APIRouter(tags=["vLLM"])
 
-_SIDES = (("queries", "documents"), ("queries", "items"), ("data_1", "data_2"), ("text_1", "text_2"))
-
-
-@router.post("/score")
-@router.post("/v1/score")
-@router.post("/vllm/score")
-@router.post("/vllm/v1/score")
-async def score(request: VllmScore, call: Calling) -> Response:
-    """Scores of pairs of texts: one text with many, or as many with as many."""
-    pairs = _pairs(request, call.settings.max_inputs)
-    name, model = await call.reranker(request.model)
-    return await call.compute(lambda: _scored(call, model, name, request, pairs))
+_DTYPES: dict[str, DType] = {"float32": "f32", "float16": "f16"}
 
 
 @router.post("/vllm/rerank")
@@ -57,26 +45,7 @@ async def pooling(request: VllmPooling, call: Calling) -> Response:
     return await call.compute(lambda: _pooled(call, model, request, inputs))
 
 
-def _pairs(request: VllmScore, limit: int) -> list[tuple[str, str]]:
-    """What is scored. Raises `InvalidInputError` for sides that are missing, doubled or of unequal lengths."""
-    given = {name for names in _SIDES for name in names if getattr(request, name) is not None}
-    sides = next((names for names in _SIDES if set(names) == given), None)
-    if sides is None:
-        allowed = "; or ".join(" and ".join(names) for names in _SIDES)
-        raise InvalidInputError(f"give {allowed}; came: {', '.join(sorted(given)) or 'none'}", param=_SIDES[0][0])
-    first, second = ([side] if isinstance(side, str) else side for side in (getattr(request, name) for name in sides))
-    checked_inputs(first, limit, sides[0])
-    checked_inputs(second, limit, sides[1])
-    if len(first) == 1:
-        first = first * len(second)
-    if len(first) != len(second):
-        raise InvalidInputError(
-            f"{sides[0]} holds {len(first)} texts and {sides[1]} {len(second)}; give one, or as many", param=sides[0]
-        )
-    return list(zip(first, second, strict=True))
-
-
-def _limit(model: Embedder | Reranker, tokens: int | None) -> tuple[int | None, Truncation | None]:
+def limit_of(model: Embedder | Reranker, tokens: int | None) -> tuple[int | None, Truncation | None]:
     """How many tokens are read and what happens to longer texts, by ``truncate_prompt_tokens``."""
     if tokens is None:
         return None, None
@@ -84,22 +53,8 @@ def _limit(model: Embedder | Reranker, tokens: int | None) -> tuple[int | None, 
     return (None if tokens == -1 else min(tokens, model.max_length)), cut
 
 
-def _scored(call: Call, model: Reranker, name: str, request: VllmScore, pairs: list[tuple[str, str]]) -> Response:
-    length, cut = _limit(model, request.truncate_prompt_tokens)
-    found = model.score(pairs, normalize=request.use_activation is not False, max_length=length, truncation=cut)
-    body = {
-        "id": f"score-{uuid.uuid4().hex}",
-        "object": "list",
-        "created": int(time.time()),
-        "model": name,
-        "data": [{"index": i, "object": "score", "score": score} for i, score in enumerate(found)],
-        "usage": usage(int(found.tokens.sum())),
-    }
-    return answer(call, model, body, np.flatnonzero(found.truncated).tolist())
-
-
 def _ranked(call: Call, model: Reranker, name: str, request: VllmRerank) -> Response:
-    length, cut = _limit(model, request.truncate_prompt_tokens)
+    length, cut = limit_of(model, request.truncate_prompt_tokens)
     wish = RankWish(
         request.top_n or None,
         max_length=length,
@@ -117,14 +72,15 @@ def _ranked(call: Call, model: Reranker, name: str, request: VllmRerank) -> Resp
 
 
 def _pooled(call: Call, model: Embedder, request: VllmPooling, inputs: list[Item]) -> Response:
-    length, cut = _limit(model, request.truncate_prompt_tokens)
+    length, cut = limit_of(model, request.truncate_prompt_tokens)
+    dtype = _DTYPES[request.embed_dtype]
     if request.task == "embed":
         wish = Wish(dimensions=request.dimensions, max_length=length, truncation=cut)
         found = embed(model, request.model, inputs, wish, call.settings)
-        data = written(found.dense, request.encoding_format)
+        data = written(typed(found.dense, dtype), request.encoding_format)
     else:
         found = _tokens(model, request, inputs, length, cut)
-        matrices = list(found.multivector or [])
+        matrices = [typed(matrix, dtype) for matrix in found.multivector or []]
         data = [packed(matrix) for matrix in matrices] if request.encoding_format == "base64" else matrices
     body = {
         "id": f"pool-{uuid.uuid4().hex}",

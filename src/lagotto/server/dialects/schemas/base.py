@@ -14,6 +14,9 @@ Ids = list[StrictInt]
 Inputs = StrictStr | list[StrictStr] | list[StrictInt] | list[list[StrictInt]]
 """A text, texts, token ids of one text, token ids of several."""
 
+Pairs = StrictStr | list[StrictStr | list[StrictStr]]
+"""Pairs of texts; what is no pair is refused with a message of our own, since such clients also send single texts."""
+
 
 class Request(BaseModel):
     """A request body; an unknown field is an error, since it would be a wish nobody grants."""

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StrictInt, StrictStr
 
 from lagotto.server.dialects.paths import Dialect
-from lagotto.server.dialects.schemas.base import Count, Inputs, Request
+from lagotto.server.dialects.schemas.base import Count, Inputs, Pairs, Request
 
 NOT_NAMED = "default/not-specified"
 """What Infinity's clients send as the model's name where their caller gave none."""
@@ -38,4 +38,14 @@ class InfinityRerank(Request):
     documents: list[StrictStr]
     top_n: Count | None = None
     return_documents: bool = False
+    raw_scores: bool = False
+
+
+class InfinityClassify(Request):
+    """``POST /infinity/classify``; the tell-tale on ``/classify`` is ``raw_scores``."""
+
+    dialect: ClassVar[Dialect] = "infinity"
+
+    model: StrictStr = NOT_NAMED
+    input: Pairs
     raw_scores: bool = False

@@ -8,10 +8,11 @@ from pydantic import Discriminator, Field, StrictInt, StrictStr, Tag
 
 from lagotto.server.dialects.paths import Dialect
 from lagotto.server.dialects.schemas.base import Count, Document, Request, TextObject
-from lagotto.server.dialects.schemas.infinity import InfinityRerank
+from lagotto.server.dialects.schemas.infinity import InfinityClassify, InfinityRerank
 from lagotto.server.dialects.schemas.jina import JinaEmbeddings
 from lagotto.server.dialects.schemas.openai import OpenAIEmbeddings
 from lagotto.server.dialects.schemas.tei import TeiRerank
+from lagotto.server.dialects.schemas.vllm import VllmClassify
 from lagotto.server.dialects.schemas.voyage import VoyageEmbeddings, VoyageRerank
 
 JINA_ONLY = frozenset(("task", "embedding_type", "encoding_type", "late_chunking", "return_multivector", "normalized"))
@@ -57,6 +58,11 @@ def bare_rerank_tag(body: Any) -> str:
     return "as infinity" if "raw_scores" in fields else "as any"
 
 
+def classify_tag(body: Any) -> str:
+    """Whose a body of ``/classify`` is."""
+    return "as infinity" if "raw_scores" in _fields(body) else "as vllm"
+
+
 def _fields(body: Any) -> frozenset[str]:
     if isinstance(body, dict):
         return frozenset(str(name) for name in body)
@@ -83,4 +89,8 @@ BareRerankBody = Annotated[
     | Annotated[TeiRerank, Tag("as tei")]
     | Annotated[InfinityRerank, Tag("as infinity")],
     Discriminator(bare_rerank_tag),
+]
+ClassifyBody = Annotated[
+    Annotated[VllmClassify, Tag("as vllm")] | Annotated[InfinityClassify, Tag("as infinity")],
+    Discriminator(classify_tag),
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StrictInt, StrictStr
 
 from lagotto.server.dialects.paths import Dialect
-from lagotto.server.dialects.schemas.base import Count, Inputs, Request
+from lagotto.server.dialects.schemas.base import Count, Inputs, Pairs, Request
 
 Texts = StrictStr | list[StrictStr]
 Tokens = Annotated[StrictInt, Field(ge=-1)]
@@ -27,6 +27,17 @@ class VllmScore(Request):
     data_2: Texts | None = None
     text_1: Texts | None = None
     text_2: Texts | None = None
+    truncate_prompt_tokens: Tokens | None = None
+    use_activation: bool | None = None
+
+
+class VllmClassify(Request):
+    """``POST /vllm/classify``; on ``/classify`` what has no ``raw_scores``."""
+
+    dialect: ClassVar[Dialect] = "vllm"
+
+    model: StrictStr | None = None
+    input: Pairs
     truncate_prompt_tokens: Tokens | None = None
     use_activation: bool | None = None
 
@@ -55,5 +66,6 @@ class VllmPooling(Request):
     input: Inputs
     task: Literal["embed", "token_embed"] = "embed"
     encoding_format: Literal["float", "base64"] = "float"
+    embed_dtype: Literal["float32", "float16"] = "float32"
     dimensions: Count | None = None
     truncate_prompt_tokens: Tokens | None = None
