@@ -4,4 +4,5 @@ from __future__ import annotations
 
 import time
 
-time.sleep(3600)
+if __name__ == "__main__":
+    time.sleep(3600)
