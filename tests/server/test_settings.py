@@ -45,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "key": [],
     "api_key": None,
     "cors_origins": [],
+    "web_page": True,
     "max_inputs": 2048,
     "max_body_bytes": 32 * 1024 * 1024,
     "max_text_characters": None,
@@ -94,6 +95,7 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("LAGOTTO_AUTO_TRUNCATE", "true", "auto_truncate", True),
     ("LAGOTTO_TOKEN_IDS", "own", "token_ids", "own"),
     ("LAGOTTO_RETURN_DOCUMENTS", "yes", "return_documents", True),
+    ("LAGOTTO_WEB_PAGE", "no", "web_page", False),
     ("LAGOTTO_MAX_INPUTS", "7", "max_inputs", 7),
     ("LAGOTTO_MAX_BODY_BYTES", "5000", "max_body_bytes", 5000),
     ("LAGOTTO_LOG_FORMAT", "json", "log_format", "json"),
@@ -141,6 +143,7 @@ truncation = "left"
 auto_truncate = true
 token_ids = "tiktoken"
 return_documents = true
+web_page = false
 max_inputs = 5
 max_body_bytes = 4096
 log_format = "json"
