@@ -1,7 +1,7 @@
 """Run `lagotto serve` for a long time under everything clients do, and tell whether it stays as it was.
 
     python benchmarks/soak.py [--minutes 30] [--embedder starter:bge-small-en-v1.5] [--rate 10] [--json FILE]
-    python benchmarks/soak.py --minutes 1 --every 5     # to try it out
+    python benchmarks/soak.py --minutes 1 --every 5     # to try it out; too short to tell anything of memory
 
 Two threads send requests of every dialect and of lengths from a word to thousands, bad ones, and behave badly:
 they go away in the midst of headers, bodies and computing, send and read slowly (`soak_load.py`). Every minute a
