@@ -23,7 +23,15 @@ from support.checkpoints import BERT, XLMR, write_embedder, write_reranker
 hypothesis.settings.register_profile("lagotto", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lagotto")
 
-_SETTINGS = ("LAGOTTO_MODELS", "LAGOTTO_HUB", "LAGOTTO_BENCHMARKS", "HF_TOKEN", "HF_ENDPOINT", "HUGGING_FACE_HUB_TOKEN")
+_SETTINGS = (
+    "LAGOTTO_MODELS",
+    "LAGOTTO_HUB",
+    "LAGOTTO_BENCHMARKS",
+    "LAGOTTO_LLM_API_KEY",
+    "HF_TOKEN",
+    "HF_ENDPOINT",
+    "HUGGING_FACE_HUB_TOKEN",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     from lagotto.batch.demand import demand
     from lagotto.batch.long_texts import MultiCls, Windows
     from lagotto.batch.spans import split_spans
+    from lagotto.core.judged_values import JudgedRanking, JudgedScores, JudgingReport
     from lagotto.core.span_values import SpanEmbeddings
     from lagotto.core.token_values import MultiVectors, SparseVectors
     from lagotto.core.values import Embeddings, RankedDocument, Ranking, Scores
     from lagotto.evaluation.evaluate import evaluate
     from lagotto.evaluation.results import Report
     from lagotto.flag import BGEM3FlagModel, FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
+    from lagotto.llm.endpoint import ChatEndpoint
     from lagotto.models.embedder import Embedder
+    from lagotto.models.judging.prompts import Prompt
+    from lagotto.models.judging.reranker import LLMReranker
+    from lagotto.models.judging.strategies import Listwise, Pairwise, Pointwise
     from lagotto.models.loading import resolve
     from lagotto.models.reranker import Reranker
     from lagotto.quantization.quantize import quantize
@@ -29,6 +34,15 @@ __version__ = "0.1.0"
 _HOMES = {
     "Embedder": "lagotto.models.embedder",
     "Reranker": "lagotto.models.reranker",
+    "LLMReranker": "lagotto.models.judging.reranker",
+    "ChatEndpoint": "lagotto.llm.endpoint",
+    "Pointwise": "lagotto.models.judging.strategies",
+    "Pairwise": "lagotto.models.judging.strategies",
+    "Listwise": "lagotto.models.judging.strategies",
+    "Prompt": "lagotto.models.judging.prompts",
+    "JudgedRanking": "lagotto.core.judged_values",
+    "JudgedScores": "lagotto.core.judged_values",
+    "JudgingReport": "lagotto.core.judged_values",
     "resolve": "lagotto.models.loading",
     "demand": "lagotto.batch.demand",
     "Embeddings": "lagotto.core.values",
@@ -54,14 +68,23 @@ _HOMES = {
 
 __all__ = [
     "BGEM3FlagModel",
+    "ChatEndpoint",
     "Embedder",
     "Embeddings",
     "FlagAutoModel",
     "FlagAutoReranker",
     "FlagModel",
     "FlagReranker",
+    "JudgedRanking",
+    "JudgedScores",
+    "JudgingReport",
+    "LLMReranker",
+    "Listwise",
     "MultiCls",
     "MultiVectors",
+    "Pairwise",
+    "Pointwise",
+    "Prompt",
     "QuantizationReport",
     "RankedDocument",
     "Ranking",

@@ -70,11 +70,13 @@ def test_whether_int8_runs(run, monkeypatch, flags, said):
 
 def test_no_secret_is_shown(run, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("LAGOTTO_LLM_API_KEY", "sk-secret")
     monkeypatch.setenv("HF_ENDPOINT", "https://me:secret@mirror.example/hf")
     result = run("doctor")
     assert "secret" not in result.output
     assert "https://***@mirror.example/hf" in result.output
     assert "set (not shown)" in result.output
+    assert "LAGOTTO_LLM_API_KEY" in result.output
 
 
 def test_without_openvino(run, monkeypatch):

@@ -38,7 +38,7 @@ VARIABLES = (
     "HF_HUB_OFFLINE",
     "HTTPS_PROXY",
 )
-SECRETS = ("HF_TOKEN",)
+SECRETS = ("HF_TOKEN", "LAGOTTO_LLM_API_KEY")
 _USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
 
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lagotto.cli import options
+from lagotto.cli import llm, options
+from lagotto.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lagotto.cli.rows import Row
+    from lagotto.core.values import Ranking
+    from lagotto.models.ranker import Ranker
 
 
 def rerank(
-    model: options.Model,
     query: Annotated[str, typer.Option("--query", "-Q", metavar="QUERY", help="What is asked.")],
     documents: options.Input = "-",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="MODEL", help=f"{options.MODEL_HELP} Or --llm.")
+    ] = None,
     top_n: Annotated[int | None, typer.Option("--top-n", "-n", min=1, metavar="N", help="Show the best N.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="The model's own scores (logits) instead of 0 to 1.")] = False,
     input_format: options.InputFormat = "auto",
@@ -29,32 +39,97 @@ def rerank(
     offline: options.Offline = None,
     revision: options.Revision = None,
     card: options.Card = None,
+    llm_url: llm.Url = None,
+    llm_model: llm.Model = None,
+    key_variable: llm.KeyVariable = None,
+    strategy: llm.Strategy = None,
+    answers: llm.Answers = None,
+    language: llm.Language = None,
+    window: llm.Window = None,
+    step: llm.Step = None,
+    passes: llm.Passes = None,
+    permutations: llm.Permutations = None,
+    judgement: llm.Judgement = None,
+    max_characters: llm.MaxCharacters = None,
+    concurrency: llm.Concurrency = None,
+    timeout: llm.Timeout = None,
+    reasoning_model: llm.Reasoning = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Rank documents, one a line or row, best first.
 
     The index counts documents from 0. On a terminal texts are cut to its width; --json prints all of each, a line of
-    JSON a document.
+    JSON a document. With --llm a language model is asked for the order, and what that cost is told on standard error.
     """
     from lagotto.cli.rows import open_source
-    from lagotto.cli.tables import cut, plain, table, terminal_columns
+    from lagotto.core.judged_values import JudgedRanking
+
+    computing = {
+        "engine": engine,
+        "device": device,
+        "precision": precision,
+        "threads": threads,
+        "max_length": max_length,
+        "revision": revision,
+        "card": card,
+        "cache_dir": cache_dir,
+        "models_dir": models_dir,
+        "offline": offline,
+    }
+    asking = {
+        "llm_model": llm_model,
+        "key_variable": key_variable,
+        "strategy": strategy,
+        "answers": answers,
+        "language": language,
+        "window": window,
+        "step": step,
+        "passes": passes,
+        "permutations": permutations,
+        "judgement": judgement,
+        "max_characters": max_characters,
+        "concurrency": concurrency,
+        "timeout": timeout,
+        "reasoning_model": reasoning_model or None,
+    }
+    _check(model, llm_url, computing, asking)
+    rows = list(open_source(documents, input_format, field, id_field).rows())
+    with closing(_open(model, llm_url, computing, asking)) as ranker:
+        ranking = ranker.rank(query, [row.text for row in rows], top_n=top_n, normalize=not raw)
+    if isinstance(ranking, JudgedRanking):
+        typer.echo(str(ranking.report), err=True)
+        if ranking.truncated:
+            typer.echo(f"{len(ranking.truncated)} documents were cut to --max-characters", err=True)
+    _show(ranking, rows, as_json)
+
+
+def _check(model: str | None, llm_url: str | None, computing: Mapping[str, Any], asking: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` unless there is one model, of one kind, and no option of the other kind."""
+    if (model is None) == (llm_url is None):
+        raise ConfigError("give either --model, to compute here, or --llm and --llm-model, to ask a language model")
+    others, what = (asking, "--llm") if llm_url is None else (computing, "--model")
+    if lone := next((name for name, value in others.items() if value is not None), None):
+        names = {"key_variable": "llm-key-variable"}
+        raise ConfigError(f"--{names.get(lone, lone).replace('_', '-')} is for {what}, which was not given")
+    if llm_url is not None and asking["llm_model"] is None:
+        raise ConfigError("--llm needs --llm-model, the name that the endpoint knows the model by")
+
+
+def _open(model: str | None, llm_url: str | None, computing: Mapping[str, Any], asking: Mapping[str, Any]) -> Ranker:
+    """Whichever reranker was named."""
+    from lagotto.models.judging.opening import open_llm_reranker
     from lagotto.models.reranker import Reranker
 
-    rows = list(open_source(documents, input_format, field, id_field).rows())
-    with Reranker(
-        model,
-        engine=engine or "auto",
-        device=device or "auto",
-        precision=precision or "auto",
-        threads=threads,
-        max_length=max_length,
-        revision=revision,
-        card=card,
-        cache_dir=cache_dir,
-        models_dir=models_dir,
-        offline=bool(offline),
-    ) as ranker:
-        ranking = ranker.rank(query, [row.text for row in rows], top_n=top_n, normalize=not raw)
+    if llm_url is not None:
+        more = dict(asking)
+        return open_llm_reranker(llm_url, more.pop("llm_model"), more.pop("strategy") or "listwise", more)
+    assert model is not None  # `_check` says so
+    return Reranker(model, **{name: value for name, value in computing.items() if value is not None})
+
+
+def _show(ranking: Ranking, rows: Sequence[Row], as_json: bool) -> None:
+    from lagotto.cli.tables import cut, plain, table, terminal_columns
+
     if as_json:
         for rank, hit in enumerate(ranking, 1):
             fields = {"rank": rank, "score": hit.score, "index": hit.index, "id": rows[hit.index].id, "text": hit.text}

@@ -18,6 +18,8 @@
     |-- ClosedError                  HTTP 503   the model or server has been closed
     |-- CallCancelledError           HTTP 499   the caller took the call back, or its connection ended
     |-- DeadlineExceededError        HTTP 504   also a TimeoutError: not computed within the time it was given
+    |-- EndpointError                HTTP 502   another machine's LLM can't be reached, refuses, or fails
+    |   `-- MalformedAnswerError     HTTP 502   an LLM's answer has not the form that was asked for
     `-- TemporaryError               HTTP 503   not now; says after how many seconds to come again
         |-- OverloadedError          HTTP 429   more work is waiting than the server takes
         |-- RateLimitError           HTTP 429   the API key has used up its requests or tokens of this minute
@@ -147,6 +149,24 @@ class DeadlineExceededError(LagottoError, TimeoutError):
     code = "timeout"
 
 
+class EndpointError(LagottoError):
+    """A chat endpoint can't be reached, refuses, or fails, after all retries; says what came and what to do."""
+
+    status = 502
+    code = "endpoint_failed"
+
+    def __init__(self, message: str, *, endpoint_status: int | None = None) -> None:
+        super().__init__(message)
+        self.endpoint_status = endpoint_status
+        """HTTP status the endpoint answered with; None where no answer came."""
+
+
+class MalformedAnswerError(EndpointError):
+    """What a language model answered has not the form that was asked for, however often it was asked."""
+
+    code = "malformed_answer"
+
+
 class TemporaryError(LagottoError):
     """Not now, but later: base class of the errors that say when to come again."""
 
@@ -201,9 +221,11 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "DeadlineExceededError",
+    "EndpointError",
     "EngineError",
     "InvalidInputError",
     "LagottoError",
+    "MalformedAnswerError",
     "MemoryBudgetError",
     "MissingDependencyError",
     "ModelLoadingError",

@@ -26,7 +26,7 @@ from lagotto.evaluation.examples import examples
 from lagotto.evaluation.measures import RETRIEVAL, Measure, measuring_library, parse_measure
 from lagotto.evaluation.output import Output, cell_key, check_files
 from lagotto.evaluation.pair_tasks import applies, evaluate_pairs
-from lagotto.evaluation.pipeline import RERANK_TOP_K, RESCORE_TOP_K, TOP_K, Bm25Leg, DenseLeg, Rerank, System
+from lagotto.evaluation.pipeline import RERANK_TOP_K, RESCORE_TOP_K, TOP_K, Bm25Leg, DenseLeg, LLMRerank, Rerank, System
 from lagotto.evaluation.pipeline_file import read_pipelines
 from lagotto.evaluation.progress import Silence, Terminal, Watcher
 from lagotto.evaluation.results import DatasetInfo, Example, Report, Result, SystemInfo
@@ -316,7 +316,8 @@ def _for_mteb(system: System) -> DenseLeg | Rerank | None:
     """What mteb can measure of a system: full vectors of texts written as the card says, or a reranker alone."""
     leg = system.embedder
     if leg is None:
-        return None if system.legs else system.rerank
+        # A language model orders documents query by query; mteb hands over pairs.
+        return None if system.legs or isinstance(system.rerank, LLMRerank) else system.rerank
     told = leg.query_prompt, leg.document_prompt, leg.query_instruction
     return leg if leg.quantization == "f32" and told == (None, None, None) else None
 

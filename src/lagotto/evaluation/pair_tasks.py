@@ -12,9 +12,10 @@ from lagotto.core.quantize import Quantizer
 from lagotto.evaluation.cost import MemoryMeter
 from lagotto.evaluation.datasets.pairs import PairData
 from lagotto.evaluation.encoding import leg_wording, lengths, model_stage
+from lagotto.evaluation.judging import Group, judge
 from lagotto.evaluation.legs import cut, open_leg
 from lagotto.evaluation.measures import RERANKING, Measure, PerQuery, parse_measure, per_query
-from lagotto.evaluation.pipeline import DenseLeg, System
+from lagotto.evaluation.pipeline import DenseLeg, LLMRerank, System
 from lagotto.evaluation.results import Cost, Estimate, Lengths, Result, ScoreSpread, Stage
 from lagotto.evaluation.statistics import (
     Means,
@@ -146,10 +147,36 @@ def _by_reranker(
             for text in (*item.positive, *item.negative):
                 yield item.query, text
 
-    total = sum(len(item.positive) + len(item.negative) for item in data.candidates)
-    with bench.watcher.stage(f"{data.name}: reranking", total, "pair") as done:
+    counts = [len(item.positive) + len(item.negative) for item in data.candidates]
+    if isinstance(rerank, LLMRerank):
+        return _by_llm(bench, rerank, data, counts)
+    with bench.watcher.stage(f"{data.name}: reranking", sum(counts), "pair") as done:
         stored = bench.store.score(bench.reranker(rerank), pairs(), done, max_windows=rerank.max_windows)
     return stored.values().reshape(-1), (model_stage("rerank", rerank.model, stored),), ()
+
+
+def _by_llm(
+    bench: Workbench, rerank: LLMRerank, data: PairData, counts: Sequence[int]
+) -> tuple[NDArray[np.float32], tuple[Stage, ...], tuple[Lengths, ...]]:
+    """Places as scores. Candidates are shown shuffled: the positive ones come first in the data, and must not there."""
+    views = [np.random.default_rng(number).permutation(count) for number, count in enumerate(counts)]
+
+    def groups() -> Iterator[Group]:
+        for item, view in zip(data.candidates, views, strict=True):
+            texts = (*item.positive, *item.negative)
+            yield item.query, [texts[place] for place in view.tolist()]
+
+    with bench.watcher.stage(f"{data.name}: reranking", sum(counts), "pair") as done:
+        judged = judge(bench, rerank, groups(), len(counts), done)
+    shown = judged.stored.values().reshape(-1)
+    scores = np.zeros_like(shown)
+    scores[np.concatenate([start + view for start, view in zip(_starts(counts), views, strict=True)])] = shown
+    return scores, (model_stage("rerank", rerank.model, judged.stored),), ()
+
+
+def _starts(counts: Sequence[int]) -> list[int]:
+    """Where each query's candidates begin among all of them."""
+    return [0, *np.cumsum(counts).tolist()][: len(counts)]
 
 
 def _by_vectors(

@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 from lagotto.core.errors import ConfigError, InvalidInputError
 from lagotto.core.quantize import Quantization, check_quantization
 from lagotto.heads.similarity import M3_WEIGHTS, check_weights
+from lagotto.llm.endpoint import CONCURRENCY
+from lagotto.models.judging.opening import open_llm_reranker
+from lagotto.models.judging.reranker import LLMReranker
 from lagotto.models.token_outputs import OutputName
 from lagotto.search.analysis import Analyzer
 from lagotto.search.bm25 import Bm25
@@ -123,6 +126,56 @@ class Rerank:
     card: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LLMRerank:
+    """A language model behind an OpenAI-compatible endpoint that orders the first hits again; the others stay below.
+
+    What is None is as the strategy, `LLMReranker` and `ChatEndpoint` have it.
+    """
+
+    llm: str
+    """The endpoint's base address."""
+    model: str
+    """The name the endpoint knows the model by."""
+    top_k: int = RERANK_TOP_K
+    strategy: str = "listwise"
+    window: int | None = None
+    step: int | None = None
+    passes: int | None = None
+    permutations: int | None = None
+    aggregation: str | None = None
+    seed: int | None = None
+    both_orders: bool | None = None
+    max_calls: int | None = None
+    judgement: str | None = None
+    answers: str | None = None
+    language: str | None = None
+    max_characters: int | None = None
+    reasks: int | None = None
+    malformed: str | None = None
+    key_variable: str | None = None
+    """Environment variable that holds the key."""
+    reasoning_model: bool | None = None
+    """Send what OpenAI's reasoning models take: no temperature, and ``max_completion_tokens``."""
+    temperature: float | None = None
+    max_tokens: int | None = None
+    timeout: float | None = None
+    concurrency: int | None = None
+    """Requests, and queries, at once."""
+
+    @property
+    def side_by_side(self) -> int:
+        """How many queries are asked about at once."""
+        return CONCURRENCY if self.concurrency is None else self.concurrency
+
+    def open(self) -> LLMReranker:
+        """The reranker. Raises `InvalidInputError` and `ConfigError` for what can't be."""
+        options = {
+            key: value for key, value in asdict(self).items() if key not in ("llm", "model", "top_k", "strategy")
+        }
+        return open_llm_reranker(self.llm, self.model, self.strategy, options)
+
+
 EncoderLeg = DenseLeg | SparseLeg | MultiVectorLeg
 Leg = EncoderLeg | Bm25Leg
 
@@ -134,7 +187,7 @@ class System:
     name: str
     legs: tuple[Leg, ...]
     fusion: Fusion | None = None
-    rerank: Rerank | None = None
+    rerank: Rerank | LLMRerank | None = None
     top_k: int = TOP_K
     rescore: Rescore | None = None
     """Comes before `rerank`."""
@@ -156,7 +209,7 @@ class System:
             raise ConfigError(f"system {self.name!r} has hits to rescore and no [[system.leg]] that finds any")
         try:
             self._check()
-        except InvalidInputError as error:
+        except (InvalidInputError, ConfigError) as error:
             raise ConfigError(f"system {self.name!r}: {error}") from None
 
     def _check(self) -> None:
@@ -179,6 +232,9 @@ class System:
             _at_least("rescore max_length", self.rescore.max_length, 1)
         if self.rerank is not None:
             _at_least("rerank top_k", self.rerank.top_k, 1)
+        if isinstance(self.rerank, LLMRerank):
+            self.rerank.open().close()  # connects to nothing
+        elif self.rerank is not None:
             _at_least("max_windows", self.rerank.max_windows, 1)
             _at_least("rerank max_length", self.rerank.max_length, 1)
 
@@ -212,7 +268,7 @@ class System:
         return out
 
 
-def _said(part: Leg | Fusion | Rescore | Rerank) -> dict[str, Any]:
+def _said(part: Leg | Fusion | Rescore | Rerank | LLMRerank) -> dict[str, Any]:
     return {key: value for key, value in asdict(part).items() if value is not None}
 
 

@@ -29,6 +29,15 @@
     [system.rerank]
     model = "BAAI/bge-reranker-base"
     top_k = 50
+
+A reranker may be a language model behind an OpenAI-compatible endpoint, see `LLMRerank`::
+
+    [system.rerank]
+    llm = "http://127.0.0.1:11434/v1"         # a key comes from the environment's LAGOTTO_LLM_API_KEY
+    model = "qwen3:8b"
+    strategy = "listwise"                     # or "pairwise", "pointwise"
+    permutations = 4
+    top_k = 50
 """
 
 from __future__ import annotations
@@ -46,6 +55,7 @@ from lagotto.evaluation.pipeline import (
     DenseLeg,
     Fusion,
     Leg,
+    LLMRerank,
     MultiVectorLeg,
     Rerank,
     Rescore,
@@ -83,7 +93,8 @@ def _system(row: object, where: str) -> System:
     legs = tuple(_leg(leg, where) for leg in _list(rest.get("leg", []), f"{where}: leg"))
     fused = _part(Fusion, rest, "fusion", where)
     rescored = _part(Rescore, rest, "rescore", where)
-    reranked = _part(Rerank, rest, "rerank", where)
+    asks = isinstance(rest.get("rerank"), Mapping) and "llm" in rest["rerank"]
+    reranked = _part(LLMRerank, rest, "rerank", where) if asks else _part(Rerank, rest, "rerank", where)
     try:
         return System(rest.get("name", where), legs, fused, reranked, rest.get("top_k", TOP_K), rescored)
     except ConfigError as error:
@@ -126,7 +137,9 @@ def _check_type(where: str, value: object, annotation: str) -> None:
         allowed = (int, float)
     elif annotation.startswith("tuple"):
         allowed = (tuple,)
-    if isinstance(value, bool) or not isinstance(value, allowed):
+    elif annotation.startswith("bool"):
+        allowed = (bool,)
+    if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
         raise ConfigError(f"{where} is {value!r}; expected {' or '.join(kind.__name__ for kind in allowed)}")
 
 

@@ -20,7 +20,8 @@ from lagotto.evaluation.encoding import (
     model_stage,
     what_it_took,
 )
-from lagotto.evaluation.pipeline import Rerank, Rescore
+from lagotto.evaluation.judging import Group, judge
+from lagotto.evaluation.pipeline import LLMRerank, Rerank, Rescore
 from lagotto.evaluation.results import Stage
 from lagotto.evaluation.store import Encoded
 from lagotto.evaluation.workbench import Ranked, Workbench, joined
@@ -103,22 +104,31 @@ def _by_token_vectors(asked: MultiVectors, rows: Rows, block: MultiVectors, at: 
     )
 
 
-def reranked(bench: Workbench, rerank: Rerank, data: RetrievalData, found: Ranked) -> Ranked:
+def reranked(bench: Workbench, rerank: Rerank | LLMRerank, data: RetrievalData, found: Ranked) -> Ranked:
     """The first hits in the reranker's order."""
-    reranker = bench.reranker(rerank)
     first = found.places[:, : rerank.top_k]
     there = first != NOTHING
+    notes: tuple[str, ...] = ()
 
     def pairs() -> Iterator[tuple[str, str]]:
         for query, places in zip(data.queries.values(), first.tolist(), strict=True):
             yield from ((query, data.corpus.text(place)) for place in places if place != NOTHING)
 
+    def groups() -> Iterator[Group]:
+        for query, places in zip(data.queries.values(), first.tolist(), strict=True):
+            yield query, [data.corpus.text(place) for place in places if place != NOTHING]
+
     with bench.watcher.stage(f"{data.name}: reranking", int(there.sum()), "pair") as done:
-        stored = bench.store.score(reranker, pairs(), done, max_windows=rerank.max_windows)
+        if isinstance(rerank, LLMRerank):
+            judged = judge(bench, rerank, groups(), len(first), done)
+            stored, notes = judged.stored, judged.notes
+        else:
+            stored = bench.store.score(bench.reranker(rerank), pairs(), done, max_windows=rerank.max_windows)
     scores = np.full(first.shape, -np.inf, np.float32)
     scores[there] = stored.values().reshape(-1)
     cut = int(stored.truncated.sum())
-    notes = (f"{cut} of {len(stored)} pairs were longer than {rerank.model} reads and lost a part",) if cut else ()
+    if cut:
+        notes = (*notes, f"{cut} of {len(stored)} pairs were longer than {rerank.model} reads and lost a part")
     return found.after(*_put_first(found, scores), model_stage("rerank", rerank.model, stored), *notes)
 
 

@@ -11,14 +11,19 @@ from numpy.typing import NDArray
 
 from lagotto.core.memory import resident_bytes
 from lagotto.evaluation.instructions import TaskHint
-from lagotto.evaluation.pipeline import Encoder, EncoderLeg, Leg, Rerank, Rescore, System
+from lagotto.evaluation.pipeline import RERANK_TOP_K, Encoder, EncoderLeg, Leg, LLMRerank, Rerank, Rescore, System
 from lagotto.evaluation.progress import Silence, Watcher
 from lagotto.evaluation.results import Lengths, Stage
 from lagotto.evaluation.store import VectorStore
 from lagotto.models.embedder import Embedder
+from lagotto.models.judging.reranker import LLMReranker
 from lagotto.models.loading import Options
 from lagotto.models.reranker import Reranker
 from lagotto.models.token_outputs import OutputName
+
+_Key = Encoder | Rerank | LLMRerank
+"""A model as it is opened."""
+_Model = Embedder | Reranker | LLMReranker
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,8 +99,8 @@ class Workbench:
     """Every leg of the evaluation that an embedder is needed for."""
     ranked: dict[tuple[Leg, str, TaskHint, int], Ranked] = field(default_factory=dict)
     """(leg, data set's fingerprint, task, hits) -> ranking."""
-    _open: dict[Encoder | Rerank, Embedder | Reranker] = field(default_factory=dict)
-    _bytes: dict[Encoder | Rerank, int] = field(default_factory=dict)
+    _open: dict[_Key, _Model] = field(default_factory=dict)
+    _bytes: dict[_Key, int] = field(default_factory=dict)
     """What each open model took of the process's memory when it was opened."""
 
     def embedder(self, part: Encoder) -> Embedder:
@@ -111,6 +116,12 @@ class Workbench:
         del options["pooling"]
         model = self._opened(_key(rerank), lambda: Reranker(rerank.model, **options))
         assert isinstance(model, Reranker)  # the key's type says so
+        return model
+
+    def judge(self, rerank: LLMRerank) -> LLMReranker:
+        """The language model of a system."""
+        model = self._opened(_key(rerank), rerank.open)
+        assert isinstance(model, LLMReranker)  # the key's type says so
         return model
 
     def outputs(self, part: Encoder) -> frozenset[OutputName]:
@@ -130,7 +141,9 @@ class Workbench:
             wanted = part.outputs if isinstance(part, Rescore) else {part.output, *self.outputs(part)}
             if wanted != {"dense"}:
                 embedder.encode((), outputs=wanted)  # says now, and not after hours of work, that a head is missing
-        if system.rerank is not None:
+        if isinstance(system.rerank, LLMRerank):
+            found[system.rerank.model] = self.judge(system.rerank).fingerprint
+        elif system.rerank is not None:
             found[system.rerank.model] = self.reranker(system.rerank).fingerprint
         return found
 
@@ -153,7 +166,7 @@ class Workbench:
         """Close every model."""
         self.keep_only(())
 
-    def _opened(self, key: Encoder | Rerank, open_model: Callable[[], Embedder | Reranker]) -> Embedder | Reranker:
+    def _opened(self, key: _Key, open_model: Callable[[], _Model]) -> _Model:
         if key not in self._open:
             self.watcher.say(f"opening {key.model}")
             before = resident_bytes()
@@ -166,14 +179,16 @@ class Workbench:
         return replace(self.options, **said)
 
 
-def _keys(system: System) -> set[Encoder | Rerank]:
+def _keys(system: System) -> set[_Key]:
     """The models of a system, as they are opened."""
-    keys: set[Encoder | Rerank] = {_key(part) for part in system.encoders}
+    keys: set[_Key] = {_key(part) for part in system.encoders}
     return keys if system.rerank is None else {*keys, _key(system.rerank)}
 
 
-def _key(part: Encoder | Rerank) -> Encoder | Rerank:
+def _key(part: _Key) -> _Key:
     """A model as it is opened; parts with equal keys share it."""
+    if isinstance(part, LLMRerank):
+        return replace(part, top_k=RERANK_TOP_K)
     if isinstance(part, Rerank):
         return Rerank(part.model, **_chosen(part))
     return Encoder(part.model, **_chosen(part), pooling=part.pooling)
