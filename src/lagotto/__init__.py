@@ -18,9 +18,18 @@ if TYPE_CHECKING:
     from lagotto.core.values import Embeddings, RankedDocument, Ranking, Scores
     from lagotto.evaluation.evaluate import evaluate
     from lagotto.evaluation.results import Report
-    from lagotto.flag import BGEM3FlagModel, FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
+    from lagotto.flag import (
+        BGEM3FlagModel,
+        FlagAutoModel,
+        FlagAutoReranker,
+        FlagICLModel,
+        FlagLLMModel,
+        FlagModel,
+        FlagReranker,
+    )
     from lagotto.llm.endpoint import ChatEndpoint
     from lagotto.models.embedder import Embedder
+    from lagotto.models.examples import Example
     from lagotto.models.judging.prompts import Prompt
     from lagotto.models.judging.reranker import LLMReranker
     from lagotto.models.judging.strategies import Listwise, Pairwise, Pointwise
@@ -33,6 +42,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Embedder": "lagotto.models.embedder",
+    "Example": "lagotto.models.examples",
     "Reranker": "lagotto.models.reranker",
     "LLMReranker": "lagotto.models.judging.reranker",
     "ChatEndpoint": "lagotto.llm.endpoint",
@@ -64,6 +74,8 @@ _HOMES = {
     "FlagReranker": "lagotto.flag",
     "FlagAutoModel": "lagotto.flag",
     "FlagAutoReranker": "lagotto.flag",
+    "FlagLLMModel": "lagotto.flag",
+    "FlagICLModel": "lagotto.flag",
 }
 
 __all__ = [
@@ -71,8 +83,11 @@ __all__ = [
     "ChatEndpoint",
     "Embedder",
     "Embeddings",
+    "Example",
     "FlagAutoModel",
     "FlagAutoReranker",
+    "FlagICLModel",
+    "FlagLLMModel",
     "FlagModel",
     "FlagReranker",
     "JudgedRanking",

@@ -179,10 +179,10 @@ def test_a_missing_tokenizer_is_refused_with_the_way_to_make_one(folder: Path) -
 
 
 @pytest.mark.parametrize(
-    "name", ["BAAI/bge-en-icl", "baai/BGE-EN-ICL", "BAAI/bge-en-icl@main", "modelscope:BAAI/bge-en-icl"]
+    "name", ["BAAI/BGE-VL-base", "baai/bge-vl-BASE", "BAAI/BGE-VL-base@main", "modelscope:BAAI/BGE-VL-base"]
 )
 def test_a_planned_model_is_refused_by_name(name: str) -> None:
-    with pytest.raises(UnsupportedModelError, match="BAAI/bge-en-icl is listed but not run by this version"):
+    with pytest.raises(UnsupportedModelError, match="BAAI/BGE-VL-base is listed but not run by this version"):
         check_listed(name, "embed")
 
 
@@ -203,7 +203,7 @@ def test_names_that_are_not_listed_pass() -> None:
 def test_the_encoders_of_the_family_run() -> None:
     running = {name for name, card in load_cards().items() if runs(card)}
     assert {"BAAI/bge-small-en-v1.5", "BAAI/bge-m3", "BAAI/bge-reranker-v2-m3", "BAAI/bge-large-zh"} <= running
-    assert not {"BAAI/bge-en-icl", "BAAI/bge-visualized", "BAAI/bge-reranker-v2-gemma"} & running
+    assert not {"BAAI/BGE-VL-base", "BAAI/bge-visualized", "BAAI/bge-reranker-v2-gemma"} & running
 
 
 def test_a_row_of_the_other_task_is_refused(tiny_bert: Path) -> None:

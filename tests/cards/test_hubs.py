@@ -308,3 +308,19 @@ def test_without_modelscope_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_an_unknown_hub_is_refused_with_the_choices() -> None:
     with pytest.raises(ConfigError, match="huggingface, modelscope"):
         hubs.fetch("gitlab", "org/model", None, offline=False)
+
+
+def test_an_adapter_is_fetched_where_there_is_no_model(
+    modelscope: FakeModelScope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modelscope, "_folder", tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    hubs.fetch("modelscope", "org/adapter", None, offline=True)
+    wanted = [call["allow_patterns"] for call in modelscope.calls]
+    assert "adapter_config.json" not in wanted[0]
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= set(wanted[1])
+    assert "adapter_model.bin" in wanted[2]
+    (tmp_path / "config.json").write_text("{}")
+    modelscope.calls.clear()
+    hubs.fetch("modelscope", "org/model", None, offline=True)
+    assert not any("adapter" in pattern for call in modelscope.calls for pattern in call["allow_patterns"])

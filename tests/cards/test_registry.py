@@ -23,6 +23,7 @@ ZH = "为这个句子生成表示以用于检索相关文章\uff1a"
 WEB = "Given a web search query, retrieve relevant passages that answer the query"
 DENSE = ("dense",)
 SCORE = ("classification",)
+LLARA_QUERY = "predict the following passage within eight words: <s9><s10><s11><s12><s13><s14><s15><s16>"
 
 # name, architecture, pooling, dimension, max_length, query instruction, heads
 GOLDEN: list[tuple[str, str, str, int | None, int, str, tuple[str, ...]]] = [
@@ -46,6 +47,12 @@ GOLDEN: list[tuple[str, str, str, int | None, int, str, tuple[str, ...]]] = [
     ("intfloat/multilingual-e5-large-instruct", "xlm-roberta", "mean", 1024, 512, WEB, DENSE),
     ("intfloat/e5-mistral-7b-instruct", "mistral", "last_token", 4096, 4096, WEB, DENSE),
     ("Alibaba-NLP/gte-Qwen2-1.5B-instruct", "qwen2", "last_token", 1536, 32768, WEB, DENSE),
+    ("Alibaba-NLP/gte-Qwen2-7B-instruct", "qwen2", "last_token", 3584, 32768, WEB, DENSE),
+    ("Alibaba-NLP/gte-Qwen1.5-7B-instruct", "qwen2", "last_token", 4096, 32768, WEB, DENSE),
+    ("Qwen/Qwen3-Embedding-8B", "qwen3", "last_token", 4096, 32768, WEB, DENSE),
+    ("Salesforce/SFR-Embedding-Mistral", "mistral", "last_token", 4096, 4096, WEB, DENSE),
+    ("Salesforce/SFR-Embedding-2_R", "mistral", "last_token", 4096, 4096, WEB, DENSE),
+    ("BAAI/LLARA-beir", "llama", "last_tokens_mean", 4096, 4096, LLARA_QUERY, DENSE),
     ("Alibaba-NLP/gte-multilingual-base", "new", "cls", 768, 8192, "", ("dense", "sparse")),
     ("thenlper/gte-small", "bert", "mean", 384, 512, "", DENSE),
     ("thenlper/gte-base-zh", "bert", "cls", 768, 512, "", DENSE),
@@ -194,11 +201,53 @@ def test_e5_has_a_prefix_on_each_side() -> None:
         ("BAAI/bge-reasoner-embed-qwen3-8b-0923", "Instruct: T\nQuery: q"),
         ("Qwen/Qwen3-Embedding-8B", "Instruct: T\nQuery:q"),
         ("intfloat/multilingual-e5-large-instruct", "Instruct: T\nQuery: q"),
+        ("BAAI/bge-code-v1", "<instruct>T\n<query>q"),
+        ("Alibaba-NLP/gte-Qwen2-1.5B-instruct", "Instruct: T\nQuery: q"),
+        ("intfloat/e5-mistral-7b-instruct", "Instruct: T\nQuery: q"),
+        ("Salesforce/SFR-Embedding-2_R", "Instruct: T\nQuery: q"),
+        ("Linq-AI-Research/Linq-Embed-Mistral", "Instruct: T\nQuery: q"),
         ("BAAI/LLARA-passage", '"q", T'),
     ],
 )
 def test_instruct_format(name: str, expected: str) -> None:
     assert card(name).query.render("q", "T") == expected
+
+
+END_TOKENS = {
+    "BAAI/bge-multilingual-gemma2": "<eos>",
+    "BAAI/bge-en-icl": "</s>",
+    "BAAI/bge-code-v1": "",
+    "BAAI/bge-reasoner-embed-qwen3-8b-0923": "",
+    "Qwen/Qwen3-Embedding-4B": "<|endoftext|>",
+    "Alibaba-NLP/gte-Qwen2-7B-instruct": "<|endoftext|>",
+    "intfloat/e5-mistral-7b-instruct": "</s>",
+    "Salesforce/SFR-Embedding-2_R": "</s>",
+    "Linq-AI-Research/Linq-Embed-Mistral": "</s>",
+}
+
+
+def test_llm_embedders_say_how_texts_end_and_which_way_they_look() -> None:
+    assert {name: card(name).end_token for name in END_TOKENS} == END_TOKENS
+    both = {one.name for one in all_cards() if one.bidirectional}
+    assert both == {f"Alibaba-NLP/gte-{name}-instruct" for name in ("Qwen2-7B", "Qwen2-1.5B", "Qwen1.5-7B")}
+
+
+def test_llara_ends_each_side_with_eight_tokens_of_its_own() -> None:
+    for name in ("pretrain", "passage", "document", "beir"):
+        one = card(f"BAAI/LLARA-{name}")
+        assert one.options == {"last_tokens": 8, "joining": "apart"}
+        assert one.query.instruction == LLARA_QUERY
+        assert one.document.render("p") == (
+            '"p", summarize the above passage within eight words: <s1><s2><s3><s4><s5><s6><s7><s8>'
+        )
+
+
+def test_en_icl_says_how_examples_are_written() -> None:
+    assert card("BAAI/bge-en-icl").options == {
+        "suffix": "\n<response>",
+        "example_format": "<instruct>{instruction}\n<query>{query}\n<response>{response}",
+        "example_separator": "\n\n",
+    }
 
 
 def test_llm_embedder_names_the_prompts_of_six_tasks() -> None:
@@ -328,6 +377,8 @@ def documented_rows() -> dict[str, list[str]]:
 WITH_TORCH = words("""
     bge-reasoner-embed-qwen3-8b-0923 Qwen3-Embedding-4B Qwen3-Embedding-8B
     e5-mistral-7b-instruct SFR-Embedding-Mistral SFR-Embedding-2_R Linq-Embed-Mistral
+    bge-multilingual-gemma2 bge-en-icl LLARA-pretrain LLARA-passage LLARA-document LLARA-beir
+    gte-Qwen2-7B-instruct gte-Qwen2-1.5B-instruct gte-Qwen1.5-7B-instruct
 """)
 
 

@@ -143,8 +143,8 @@ def test_offline_nothing_is_fetched(places: Places, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("opener", "name", "error"),
     [
-        (Embedder, "BAAI/bge-en-icl", UnsupportedModelError),
-        (Embedder, "modelscope:BAAI/bge-en-icl@master", UnsupportedModelError),
+        (Embedder, "BAAI/BGE-VL-base", UnsupportedModelError),
+        (Embedder, "modelscope:BAAI/BGE-VL-base@master", UnsupportedModelError),
         (Reranker, "BAAI/bge-reranker-v2-gemma", UnsupportedModelError),
         (Embedder, "BAAI/bge-reranker-base", InvalidInputError),
         (Reranker, "BAAI/bge-base-en-v1.5", InvalidInputError),

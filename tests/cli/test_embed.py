@@ -266,3 +266,35 @@ def test_windows_must_be_asked_for(run, tiny_bert, texts, tmp_path, option):
     result = run("embed", "-m", tiny_bert, texts, "-o", tmp_path / "o.npy", *option)
     assert result.exit_code != 0
     assert "--truncation windows" in result.stderr
+
+
+def test_tasks_examples_and_adapters(run, tiny_bert, texts, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from support.adapters import write_adapter
+    from support.language_models import write_language_model
+
+    given = ("--precision", "f32", texts, "-q", "-o", tmp_path / "o.npy", "--restart")
+    run("embed", "-m", tiny_bert, "--card", "BAAI/llm-embedder", "--as", "query", "--task", "tool", *given)
+    with Embedder(tiny_bert, card="BAAI/llm-embedder", precision="f32") as model:
+        expected = model.encode_queries(TEXTS, task="tool").dense
+    np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, atol=1e-6)
+
+    shown = [{"query": "who", "response": "the dog"}, {"query": "a", "response": "b", "instruct": "c"}]
+    files = [tmp_path / "list.json", tmp_path / "lines.jsonl"]
+    files[0].write_text(json.dumps(shown))
+    files[1].write_text("\n".join(json.dumps(one) for one in shown))
+    folder = write_language_model(tmp_path / "model")
+    adapter = write_adapter(tmp_path / "adapter", str(folder), {"layers.0.self_attn.q_proj": (32, 32)})
+    with Embedder(folder, card="BAAI/bge-en-icl", adapter=adapter, precision="f32", device="cpu") as model:
+        expected = model.encode_queries(TEXTS, examples=shown).dense
+    for file in files:
+        (tmp_path / "o.npy").unlink(missing_ok=True)
+        more = ("--card", "BAAI/bge-en-icl", "--as", "query", "--examples", file, "--adapter", adapter)
+        result = run("embed", "-m", folder, *more, "--device", "cpu", *given)
+        assert result.exit_code == 0, result.output
+        np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, atol=1e-5)
+    files[0].write_text('[{"query": 1}]')
+    result = run("embed", "-m", folder, "--card", "BAAI/bge-en-icl", "--examples", files[0], *given)
+    assert result.exit_code == 1
+    assert "list.json: no examples can be read" in result.output

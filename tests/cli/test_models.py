@@ -31,11 +31,12 @@ def test_list_tells_which_engine_runs_a_model(run):
     assert found["BAAI/bge-m3"] == "openvino"
     assert found["Qwen/Qwen3-Embedding-0.6B"] == "openvino"
     assert found["Qwen/Qwen3-Embedding-4B"] == "torch"
-    assert found["BAAI/bge-en-icl"] is None
+    assert found["BAAI/bge-en-icl"] == "torch"
+    assert found["BAAI/BGE-VL-base"] is None
     rows = {line.split()[0]: line for line in run("models", "list").stdout.splitlines()}
     assert " with torch " in rows["Qwen/Qwen3-Embedding-4B"]
     assert " yes " in rows["BAAI/bge-m3"]
-    assert " later " in rows["BAAI/bge-en-icl"]
+    assert " later " in rows["BAAI/BGE-VL-base"]
 
 
 @pytest.mark.parametrize("task", ["embed", "rerank"])
@@ -50,7 +51,7 @@ def test_show_a_card(run):
     assert facts["name"] == "BAAI/bge-small-en-v1.5"
     assert facts["dimension"] == 384
     assert facts["query"]["instruction"].startswith("Represent this sentence")
-    assert "dimension     384\n" in run("models", "show", "BAAI/bge-small-en-v1.5").stdout
+    assert "dimension      384\n" in run("models", "show", "BAAI/bge-small-en-v1.5").stdout
 
 
 def test_show_a_starter(run):

@@ -17,8 +17,9 @@ from support.engines import checkpoint_of, compute, encode
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from lagotto.engines.torch import attention, packing  # noqa: E402
+from lagotto.engines.torch import attention, packing, softcap  # noqa: E402
 from lagotto.engines.torch.engine import TorchEngine  # noqa: E402
+from lagotto.engines.torch.forward import Forward  # noqa: E402
 
 TEXTS = some_texts(30)
 
@@ -157,16 +158,26 @@ def test_packing_is_for_gpus_with_a_kernel(tiny_bert: Path, monkeypatch: pytest.
     assert not pays()
 
 
+def test_capped_scores_are_always_packed(tmp_path: Path) -> None:
+    from support.architectures import write_architecture
+
+    checkpoint = checkpoint_of(write_architecture(tmp_path / "model", "gemma2"))
+    assert Forward(checkpoint, "cpu", "f32").packing == packing.can_pack(checkpoint.config, "embed")
+    assert not Forward(checkpoint, "cpu", "f32", packing=False).packing  # transformers' own plain attention
+
+
 # A kernel gets (tokens, heads, width); this one stands in for FlashAttention's, and is told apart by what it is asked.
 
 
-def plain(q: Any, k: Any, v: Any, texts: Any, scale: Any, window: tuple[int, int], causal: bool) -> Any:
+def plain(q: Any, k: Any, v: Any, texts: Any, scale: Any, window: tuple[int, int], causal: bool, cap: float) -> Any:
     outputs, start = [], 0
     assert texts.bounds.tolist() == np.cumsum([0, *texts.lengths]).tolist()
     for length in texts.lengths:
         part = [x[start : start + length].transpose(0, 1) for x in (q, k, v)]
         part[1:] = [x.repeat_interleave(q.shape[1] // k.shape[1], dim=0) for x in part[1:]]
         scores = part[0] @ part[1].transpose(1, 2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+        if cap:
+            scores = cap * torch.tanh(scores / cap)
         gap = torch.arange(length)[:, None] - torch.arange(length)[None, :]
         seen = gap >= (0 if causal else -length if window[1] < 0 else -window[1])
         if window[0] >= 0:
@@ -179,7 +190,11 @@ def plain(q: Any, k: Any, v: Any, texts: Any, scale: Any, window: tuple[int, int
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("window", [None, 4, 100])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_text_by_text_and_a_kernel_agree(causal: bool, window: int | None, groups: int) -> None:
+@pytest.mark.parametrize("cap", [None, 0.5])
+def test_text_by_text_and_a_kernel_agree(
+    causal: bool, window: int | None, groups: int, cap: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(softcap, "BLOCK", 5)
     lengths, draw = (9, 9, 7, 1, 1, 1, 12), torch.Generator().manual_seed(3)
     bounds = torch.tensor(np.cumsum([0, *lengths]), dtype=torch.int32)
     texts = attention.Packing(lengths, bounds)
@@ -190,16 +205,11 @@ def test_text_by_text_and_a_kernel_agree(causal: bool, window: int | None, group
         is_causal = causal
 
     with attention.packed(texts):
-        found, _ = attention.attend(Layer, query, key, value, sliding_window=window)
+        found, _ = attention.attend(Layer, query, key, value, sliding_window=window, softcap=cap)
     side = -1 if window is None else window - 1
     rows = [x[0].transpose(0, 1) for x in (query, key, value)]
-    expected = plain(*rows, texts, None, (side, side), causal)[None]
+    expected = plain(*rows, texts, None, (side, side), causal, cap or 0.0)[None]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_a_soft_cap_is_refused() -> None:
-    with pytest.raises(NotImplementedError, match="soft cap"):
-        attention.attend(None, None, None, None, softcap=50.0)
 
 
 def test_kernels_are_asked_in_their_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +228,17 @@ def test_kernels_are_asked_in_their_own_words(monkeypatch: pytest.MonkeyPatch) -
     texts, x = attention.Packing((3, 2), torch.tensor([0, 3, 5])), torch.zeros(5, 2, 8)
     kernel = attention.find_kernel()
     assert kernel is not None
-    assert kernel(x, x, x, texts, 0.5, (3, 3), True) == "flash"
+    assert kernel(x, x, x, texts, 0.5, (3, 3), True, 0.0) == "flash"
     assert asked == [{"softmax_scale": 0.5, "causal": True, "window_size": (3, 3)}]
+    assert attention.find_kernel(capped=True) is None  # a release that has no cap
+
+    def with_cap(*tensors: Any, softcap: float = 0.0, **options: Any) -> float:
+        return softcap
+
+    module.flash_attn_varlen_func = with_cap  # type: ignore[attr-defined]
+    kernel = attention.find_kernel(capped=True)
+    assert kernel is not None
+    assert kernel(x, x, x, texts, 0.5, (3, 3), True, 50.0) == 50.0
 
     varlen = pytest.importorskip("torch.nn.attention.varlen")
     seen: list[dict[str, Any]] = []
@@ -234,8 +253,9 @@ def test_kernels_are_asked_in_their_own_words(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(varlen, "varlen_attn", varlen_attn)
     kernel = attention.find_kernel()
     assert kernel is not None
-    assert kernel(x, x[:, :1], x[:, :1], texts, None, (-1, -1), True) == "torch"
-    kernel(x, x, x, texts, 0.5, (3, 3), False)
+    assert kernel(x, x[:, :1], x[:, :1], texts, None, (-1, -1), True, 0.0) == "torch"
+    kernel(x, x, x, texts, 0.5, (3, 3), False, 0.0)
+    assert attention.find_kernel(capped=True) is None
     assert seen == [
         {"scale": None, "window_size": (-1, 0), "enable_gqa": True},
         {"scale": 0.5, "window_size": (3, 3), "enable_gqa": False},

@@ -38,6 +38,9 @@ rescore = 200
 query_prompt = "q: "
 document_prompt = "d: "
 query_instruction = "Find it"
+task = "qa"
+query_examples = "examples.json"
+adapter = "lora"
 precision = "f32"
 max_length = 128
 revision = "main"
@@ -56,6 +59,9 @@ model = "BAAI/bge-m3"
 query_prompt = "q: "
 document_prompt = "d: "
 query_instruction = "Find it"
+task = "qa"
+query_examples = "examples.json"
+adapter = "lora"
 precision = "f32"
 max_length = 128
 revision = "main"
@@ -68,6 +74,9 @@ model = "BAAI/bge-m3"
 query_prompt = "q: "
 document_prompt = "d: "
 query_instruction = "Find it"
+task = "qa"
+query_examples = "examples.json"
+adapter = "lora"
 precision = "f32"
 max_length = 128
 revision = "main"
@@ -87,6 +96,9 @@ top_k = 150
 query_prompt = "q: "
 document_prompt = "d: "
 query_instruction = "Find it"
+task = "qa"
+query_examples = "examples.json"
+adapter = "lora"
 precision = "f32"
 max_length = 128
 revision = "main"
@@ -143,6 +155,9 @@ def test_every_key(read):
         query_prompt="q: ",
         document_prompt="d: ",
         query_instruction="Find it",
+        task="qa",
+        query_examples="examples.json",
+        adapter="lora",
         precision="f32",
         max_length=128,
         revision="main",
@@ -162,6 +177,9 @@ def test_every_key(read):
         "query_prompt": "q: ",
         "document_prompt": "d: ",
         "query_instruction": "Find it",
+        "task": "qa",
+        "query_examples": "examples.json",
+        "adapter": "lora",
         "precision": "f32",
         "max_length": 128,
         "revision": "main",
@@ -326,6 +344,9 @@ ENCODER = {
     "query_prompt": PROMPTS,
     "document_prompt": PROMPTS,
     "query_instruction": SOME,
+    "task": SOME,
+    "query_examples": SOME,
+    "adapter": SOME,
     "precision": SOME,
     "max_length": st.none() | COUNTS,
     "revision": SOME,

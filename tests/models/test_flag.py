@@ -16,7 +16,7 @@ import lagotto
 from lagotto import Embedder, Reranker
 from lagotto.core.arrays import sigmoid
 from lagotto.core.errors import ClosedError, InvalidInputError, MissingDependencyError, UnsupportedModelError
-from lagotto.flag import FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
+from lagotto.flag import FlagAutoModel, FlagAutoReranker, FlagLLMModel, FlagModel, FlagReranker
 from support.checkpoints import some_texts, write_embedder, write_plain, write_reranker
 
 TEXTS = some_texts(12, longest=15)
@@ -108,19 +108,16 @@ LISTED = {
     **dict.fromkeys((*E5, *MULTILINGUAL_E5, "gte-large", "gte-base", "gte-small"), ("mean", "{}{}")),
     "multilingual-e5-large-instruct": ("mean", "Instruct: {}\nQuery: {}"),
 }
-LATER = [
-    "bge-reasoner-embed-qwen3-8b-0923",
-    "bge-code-v1",
-    "bge-en-icl",
-    "bge-multilingual-gemma2",
-    "Qwen3-Embedding-0.6B",
-    "e5-mistral-7b-instruct",
-    "gte-Qwen2-7B-instruct",
-    "gte-multilingual-base",
-    "gte-large-en-v1.5",
-    "SFR-Embedding-2_R",
-    "Linq-Embed-Mistral",
-]
+LLMS = {
+    **dict.fromkeys(("bge-code-v1", "bge-multilingual-gemma2"), "<instruct>{}\n<query>{}"),
+    **dict.fromkeys(("Qwen3-Embedding-0.6B", "Qwen3-Embedding-8B"), "Instruct: {}\nQuery:{}"),
+    **dict.fromkeys(
+        ("bge-reasoner-embed-qwen3-8b-0923", "e5-mistral-7b-instruct", "gte-Qwen2-7B-instruct", "SFR-Embedding-2_R",
+         "SFR-Embedding-Mistral", "Linq-Embed-Mistral", "gte-Qwen1.5-7B-instruct"),
+        "Instruct: {}\nQuery: {}",
+    ),
+}  # fmt: skip
+LATER = ["gte-multilingual-base", "gte-large-en-v1.5"]
 RERANKERS = ["bge-reranker-base", "bge-reranker-large", "bge-reranker-v2-m3", "bce-reranker-base_v1"]
 RERANKERS_LATER = [
     "bge-reranker-v2-gemma",
@@ -429,6 +426,18 @@ def test_listed_models_are_opened_by_the_last_part_of_their_name(
     assert (given, options["pooling"]) == (prefix + name, pooling)
 
 
+@pytest.mark.parametrize(("name", "form"), list(LLMS.items()))
+def test_listed_language_models_are_opened_with_their_own_format(
+    monkeypatch: pytest.MonkeyPatch, name: str, form: str
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("lagotto.flag.encoders.Embedder", lambda name, **options: asked.append(options))
+    model = FlagAutoModel.from_finetuned(f"org/{name}")
+    assert isinstance(model, FlagLLMModel)
+    assert model.query_instruction_format == form
+    assert asked[0]["pooling"] == "last_token"
+
+
 def test_a_listed_models_own_query_format_is_used(tmp_path: Path, model: FlagModel) -> None:
     folder = write_embedder(tmp_path / "multilingual-e5-large-instruct", pooling="cls")
     auto = FlagAutoModel.from_finetuned(
@@ -500,8 +509,6 @@ def test_an_unlisted_model_is_opened_as_its_model_class(tiny_bert: Path, tiny_re
 @pytest.mark.parametrize(
     ("kind", "name"),
     [
-        (FlagAutoModel, "decoder-only-base"),
-        (FlagAutoModel, "decoder-only-icl"),
         (FlagAutoModel, "decoder-only-pseudo_moe"),
         (FlagAutoReranker, "decoder-only-base"),
         (FlagAutoReranker, "decoder-only-layerwise"),

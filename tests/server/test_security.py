@@ -150,7 +150,7 @@ def test_a_name_that_is_not_offered_opens_and_fetches_nothing(
     opened: list[Any] = []
     for function in ("open_any", "task_of"):
         monkeypatch.setattr(f"lagotto.server.pool.{function}", lambda *given: opened.append(given))
-    monkeypatch.setattr("lagotto.server.slots.locate", lambda *given: opened.append(given))
+    monkeypatch.setattr("lagotto.models.loading.locate", lambda *given: opened.append(given))
     body = {"model": name, "input": "a"}
     assert client.post("/v1/embeddings", json=body).status_code == 404
     assert client.post("/v1/rerank", json={"model": name, "query": "a", "documents": ["b"]}).status_code == 404

@@ -43,6 +43,7 @@ OWN: dict[str, dict[str, Any]] = {
         **{f"{name}_token_id": None for name in ("bos", "eos", "cls", "sep")},
     },
     "gemma": DECODER,
+    "gemma2": {**DECODER, "sliding_window": 8, "attn_logit_softcapping": 0.5, "query_pre_attn_scalar": 16},
     "gemma3_text": {**DECODER, "use_bidirectional_attention": True, "sliding_window": 8},
     "llama": DECODER,
     "mistral": {**DECODER, "sliding_window": 8},

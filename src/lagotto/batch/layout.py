@@ -52,10 +52,14 @@ class Layout:
         """Tokens of a text that can reach the model; None where all of them do, or a longer text is refused."""
         return None if self.side == "error" else self._room
 
-    def add(self, tokens: Sequence[int], before: int = 0, after: int = 0) -> tuple[int, int]:
-        """One more text, of whose tokens so many in front and behind are its prompt's, which each window has.
+    def add(
+        self, tokens: Sequence[int], before: int = 0, after: int = 0, *, spare: int = 0, lost: bool = False
+    ) -> tuple[int, int]:
+        """One more text, of whose tokens so many in front and behind are its prompt's: each window has them, and where
+        a text is cut they stay.
 
-        Returns the half-open range of its tokens that are read.
+        ``spare`` places are left free. ``lost`` says that the text was cut before. Returns the half-open range of its
+        tokens that are read (beside the prompt's).
         """
         number, policy = self._inputs, self._policy
         self._inputs += 1
@@ -66,8 +70,10 @@ class Layout:
                 self._append(number, tokens, lost=False)
                 self._own.append((0, len(self._ids[-1])))
             return 0, len(tokens)
+        if before or after:
+            return self._cut_between(tokens, before, after, spare)
         kept = cut(len(tokens), self._room, self.side, number + self._start)
-        lost = kept[1] - kept[0] < len(tokens)
+        lost = lost or kept[1] - kept[0] < len(tokens)
         if isinstance(policy, MultiCls):
             self._with_cls(number, tokens[slice(*kept)], lost, policy.every)
         else:
@@ -80,6 +86,17 @@ class Layout:
         cls = self._cls if isinstance(self._policy, MultiCls) else None
         second = [len(ids) for ids in self._ids]
         return Sequences(self._ids, second, self._truncated, self._owner, self._inputs, own, cls)
+
+    def _cut_between(self, tokens: Sequence[int], before: int, after: int, spare: int) -> tuple[int, int]:
+        number, behind, held = self._inputs - 1, len(tokens) - after, self._room - spare - before - after
+        if held < 1:
+            raise InvalidInputError(
+                f"text {number + self._start}: its prompt has {before + after + spare} tokens, and there is room for "
+                f"{self._room}; give a shorter prompt, or a larger max_length"
+            )
+        first, last = (before + at for at in cut(behind - before, held, self.side, number + self._start))
+        self._append(number, [*tokens[:before], *tokens[first:last], *tokens[behind:]], last - first < behind - before)
+        return first, last
 
     def _append(self, number: int, tokens: Sequence[int], lost: bool) -> None:
         self._ids.append(np.array([*self._template.prefix, *tokens, *self._template.suffix], np.int32))

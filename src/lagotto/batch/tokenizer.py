@@ -54,6 +54,12 @@ class Tokenizer:
         marked.template = replace(self.template, prefix=(*prefix[:1], marker, *prefix[1:]))
         return marked
 
+    def with_end(self, token: int) -> Tokenizer:
+        """The same with one more special token behind every text and pair."""
+        ended = copy(self)
+        ended.template = replace(self.template, suffix=(*self.template.suffix, token))
+        return ended
+
     def encode(
         self,
         texts: Sequence[str],
@@ -71,7 +77,7 @@ class Tokenizer:
         layout = Layout(self.template, max_length, truncation, start)
         before, after = self._prompt(around, truncation)
         for tokens in self._tokenize(texts, layout.room, layout.side, start):
-            layout.add(tokens, *_shared(tokens, before, after))
+            layout.add(tokens, *shared(tokens, before, after))
         return layout.sequences()
 
     def encode_ids(
@@ -105,7 +111,7 @@ class Tokenizer:
         found: list[TokenRanges] = []
         for text, (_, origin), encoding in zip(texts, written, encodings, strict=True):
             tokens = encoding.ids
-            kept = layout.add(tokens, *_shared(tokens, before, after))
+            kept = layout.add(tokens, *shared(tokens, before, after))
             ranges = original(np.array(encoding.offsets, np.int64).reshape(-1, 2), origin)
             ranges = without_space(ranges, text) - len(around[0])
             found.append(TokenRanges(ranges, kept, len(self.template.prefix)))
@@ -166,6 +172,10 @@ class Tokenizer:
                 out.owner.append(number - start)
         return out
 
+    def ids(self, texts: Sequence[str], start: int = 0) -> list[Sequence[int]]:
+        """The tokens of texts without special tokens, all of them."""
+        return self._tokenize(texts, None, "error", start)
+
     def count(self, text: str) -> int:
         """Tokens of a text without special tokens."""
         return len(self._tokenize([text], None, "right")[0])
@@ -221,7 +231,7 @@ class Tokenizer:
             texts = [text.lower() for text in texts]
         shortened = texts
         if room is not None and truncation != "error":
-            shortened = [_shorten(text, room, truncation) for text in texts]
+            shortened = [shorten(text, room, truncation) for text in texts]
         found: list[Sequence[int]] = [e.ids for e in self._encode_batch(shortened, start)]
         for i, text in enumerate(texts):
             if len(shortened[i]) < len(text) and len(found[i]) <= (room or 0):
@@ -267,7 +277,7 @@ def _load(path: Path) -> RustTokenizer:
     return rust
 
 
-def _shorten(text: str, room: int, truncation: Truncation) -> str:
+def shorten(text: str, room: int, truncation: Truncation) -> str:
     """Leave out what can't reach the model of a very long text, so that 10 MB cost no more than a page.
 
     Text is left in plenty: at 16 characters a token the cut lies far behind the last token that is kept. It is made at
@@ -285,7 +295,7 @@ def _shorten(text: str, room: int, truncation: Truncation) -> str:
     return kept[: len(kept) - broken] if broken < len(kept) else kept
 
 
-def _shared(tokens: Sequence[int], before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
+def shared(tokens: Sequence[int], before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
     """How many tokens of a text are its prompt's, in front and behind; one that reaches into the text is not."""
     front = _alike(tokens, before)
     end = tokens[max(front, len(tokens) - len(after)) :]

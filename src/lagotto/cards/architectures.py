@@ -19,8 +19,8 @@ LARGEST_NATIVE_DECODER = 2_000_000_000
 NATIVE_DECODERS = ("llama", "mistral", "qwen2", "qwen3")
 """Language models whose graph Lagotto builds for OpenVINO too, as far as `DecoderConfig` goes."""
 
-DECODERS = ("gemma", "llama", "mistral", "qwen2", "qwen3")
-"""Language models: a token sees those before it, and the last one's state stands for the text."""
+DECODERS = ("gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3")
+"""Language models: a token sees those before it (all, if trained so), and the last one's state stands for the text."""
 
 TORCH_ARCHITECTURES = (
     "albert",

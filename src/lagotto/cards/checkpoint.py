@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
+from lagotto.cards.adapter import Adapter
 from lagotto.cards.architectures import (
     LARGEST_NATIVE_DECODER,
     NATIVE_ARCHITECTURES,
@@ -17,6 +18,7 @@ from lagotto.cards.architectures import (
 from lagotto.cards.colbert import ColBert
 from lagotto.cards.decoder_config import DecoderConfig
 from lagotto.cards.encoder_config import EncoderConfig, read_config
+from lagotto.cards.end_token import read_end_token
 from lagotto.cards.fingerprint import fingerprint
 from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, read_folder
 from lagotto.cards.hubs import HEAD_FILES
@@ -27,9 +29,6 @@ from lagotto.cards.schema import ModelCard, Pooling, Task
 from lagotto.cards.sources import Source
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, InvalidInputError, ModelNotFoundError, UnsupportedModelError
-
-_OWN_WAYS = {"suffix", "example_format", "mean_of_last"}
-"""Options of cards whose texts are put together, or whose vectors are pooled, in a way that is not written here yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +49,17 @@ class Checkpoint:
     """Set where the folder holds int8 weights."""
     colbert: ColBert | None = None
     """How a late-interaction model writes texts and projects tokens; None for any other model."""
+    end_token: str = ""
+    """Token that every text has to end with; empty where nobody asks for one."""
+    adapter: Adapter | None = None
+    """Changes the weights when they are loaded."""
 
     @property
     def native(self) -> bool:
         """Whether Lagotto builds its graph for OpenVINO; everything else is transformers' to build."""
-        decoder = isinstance(self.config, DecoderConfig) and self.card.task == "embed"
-        return decoder or isinstance(self.config, EncoderConfig)
+        card = self.card
+        ordinary = card.task == "embed" and not card.bidirectional and card.pooling != "last_tokens_mean"
+        return isinstance(self.config, EncoderConfig) or (isinstance(self.config, DecoderConfig) and ordinary)
 
     @property
     def max_length(self) -> int:
@@ -82,6 +86,8 @@ class Checkpoint:
         if self.config.architecture not in NATIVE_ARCHITECTURES:
             yield self.folder / "config.json"  # which transformers reads, and `config` holds a part of
         yield from (self.folder / name for name in HEAD_FILES if (self.folder / name).is_file())
+        if self.adapter is not None:
+            yield from self.adapter.files()
 
     def fingerprint(self, precision: str, cache: Path) -> str:
         """32 hex digits over weights, tokenizer, pooling, prompts and precision."""
@@ -98,6 +104,10 @@ class Checkpoint:
         }
         if card.options:
             facts["options"] = dict(card.options)
+        if card.bidirectional:
+            facts["bidirectional"] = True
+        if self.end_token:
+            facts["end_token"] = self.end_token
         if self.colbert is not None:
             names = ["" if folder == self.folder else folder.name for folder in self.colbert.projections]
             facts["colbert"] = asdict(self.colbert) | {"projections": names}
@@ -119,7 +129,7 @@ def open_checkpoint(
         _check_task(row, task)
     check_pooling(pooling)
     facts = read_folder(source.folder)
-    config = read_config(facts.config, facts.transformer)
+    config = read_config(facts.config, facts.transformer, plain=row is not None and not row.remote_code)
     if task == "rerank" and not facts.reranker:
         raise CheckpointError(
             f"{source.name} has no sequence-classification head (config.json: architectures "
@@ -149,6 +159,7 @@ def open_checkpoint(
         _default_prompt(facts),
         quantized,
         facts.colbert,
+        read_end_token(facts.transformer, understood),
     )
 
 
@@ -189,14 +200,14 @@ def runs_on(card: ModelCard) -> EngineName | None:
     """The engine that runs the model on a CPU; None for one that no engine runs yet.
 
     An encoder or language model with a dense vector or a classification head runs, and an encoder of Lagotto's own with
-    sparse weights or token vectors alone (SPLADE, ColBERT), unless its authors run it through code of their own, or its
-    texts are put together in a way of their own (``options``).
+    sparse weights or token vectors alone (SPLADE, ColBERT), unless its authors run it through code of their own.
     """
-    if card.remote_code or (card.task == "embed" and _OWN_WAYS & set(card.options)):
+    if card.remote_code:
         return None
     engine = engine_for(card.architecture)
     small = card.parameters is not None and card.parameters * 1_000_000 <= LARGEST_NATIVE_DECODER
-    if card.task == "embed" and card.architecture in NATIVE_DECODERS and small:
+    ordinary = card.task == "embed" and not card.bidirectional and card.pooling != "last_tokens_mean"
+    if ordinary and small and card.architecture in NATIVE_DECODERS:
         engine = "openvino"
     if "classification" in card.heads or ("dense" in card.heads and card.pooling != "none"):
         return engine
@@ -232,6 +243,17 @@ def _check_head(card: ModelCard, config: ModelConfig) -> None:
         raise UnsupportedModelError(f"{card.name} has {config.num_labels} labels; a reranker gives one score per pair")
     if card.pooling == "none" and card.task == "embed" and "multi_vector" not in card.heads:
         raise UnsupportedModelError(f"{card.name}: an encoder needs a pooling to give one vector")
+    if card.pooling == "last_tokens_mean" and not _is_count(card.options.get("last_tokens")):
+        raise CheckpointError(
+            f"{card.name}: last_tokens_mean needs the number of states, and nobody says it; pass "
+            "card='BAAI/LLARA-passage', or the listed model it was made from"
+        )
+    if card.pooling == "last_tokens_mean" and card.architecture in NATIVE_ARCHITECTURES:
+        raise UnsupportedModelError(f"{card.name}: last_tokens_mean is for language models, not {card.architecture}")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 def _check_expansion(facts: FolderFacts, config: ModelConfig) -> None:

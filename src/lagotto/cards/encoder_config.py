@@ -29,14 +29,14 @@ class EncoderConfig(ModelConfig):
         return self.hidden_size // self.num_attention_heads
 
 
-def read_config(raw: Mapping[str, Any], folder: Path) -> ModelConfig:
+def read_config(raw: Mapping[str, Any], folder: Path, *, plain: bool = False) -> ModelConfig:
     """The sizes in config.json's content: `EncoderConfig` or `DecoderConfig` where Lagotto builds the graph.
 
-    Raises what `encoder_config` and `transformers_config` raise.
+    ``plain`` is for `transformers_config`. Raises what `encoder_config` and `transformers_config` raise.
     """
     if raw.get("model_type") in NATIVE_ARCHITECTURES:
         return encoder_config(raw, folder)
-    sizes = transformers_config(raw, folder)
+    sizes = transformers_config(raw, folder, plain=plain)
     return decoder_config(raw, sizes) or sizes
 
 

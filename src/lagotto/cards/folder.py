@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lagotto.cards.architectures import DECODERS
 from lagotto.cards.colbert import ColBert, Module, read_colbert
 from lagotto.cards.json_files import optional_json, read_json, read_json_list
 from lagotto.cards.model_config import hidden_size
@@ -217,7 +218,14 @@ def card_from_folder(name: str, facts: FolderFacts, row: ModelCard | None, pooli
         document=_template(facts.prompts, ("document", "passage", "corpus"), base.document),
         prompts={**base.prompts, **facts.prompts},
         options={**base.options, **facts.options},
+        bidirectional=_bidirectional(facts, base),
     )
+
+
+def _bidirectional(facts: FolderFacts, base: ModelCard) -> bool:
+    """``is_causal`` of a language model's config.json, the card's word where it says nothing."""
+    told = facts.config.get("is_causal")
+    return base.bidirectional if not isinstance(told, bool) or base.architecture not in DECODERS else not told
 
 
 def _pooling(facts: FolderFacts, row: ModelCard | None, asked: Pooling | None) -> Pooling:
@@ -272,9 +280,22 @@ def _length(facts: FolderFacts, row: ModelCard | None) -> int:
 def _template(prompts: Mapping[str, str], names: tuple[str, ...], fallback: PromptTemplate) -> PromptTemplate:
     """sentence-transformers' named prompt as a template; its prompts are plain prefixes.
 
-    A folder whose prompts are there but empty (as sentence-transformers writes by default) does not overrule a card.
+    One that is the card's template with an instruction in it stays that template, so that another instruction can be
+    put in. A folder whose prompts are there but empty (as sentence-transformers writes by default) does not overrule a
+    card.
     """
     for key in names:
         if prompts.get(key):
-            return PromptTemplate(instruction=prompts[key])
+            return _filled_in(prompts[key], fallback) or PromptTemplate(instruction=prompts[key])
     return fallback
+
+
+def _filled_in(prompt: str, template: PromptTemplate) -> PromptTemplate | None:
+    """The template with the instruction that a prompt has in its place; None for a prompt of another form."""
+    start, place, rest = template.format.partition("{instruction}")
+    end, text, behind = rest.partition("{text}")
+    if not place or not text or behind or not (start or end) or len(prompt) < len(start) + len(end):
+        return None
+    if not prompt.startswith(start) or not prompt.endswith(end):
+        return None
+    return replace(template, instruction=prompt[len(start) : len(prompt) - len(end)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lagotto.cards.adapter import CONFIG_FILE, WEIGHT_FILES
 from lagotto.core.errors import ConfigError, MissingDependencyError, ModelNotFoundError
 
 SMALL_FILES = (
@@ -113,10 +114,18 @@ def fetch(hub: str, repo: str, revision: str | None, offline: bool, cache: Path 
 
 
 def _fetch_checkpoint(fetch: Fetch) -> Path:
-    """Safetensors where the repository has them, pickles only where it does not: never both."""
+    """Safetensors where the repository has them, pickles only where it does not: never both.
+
+    An adapter's files are fetched where there is no model, since beside one they would change how it is read.
+    """
     folder = fetch([*SMALL_FILES, *SAFETENSORS, *HEAD_FILES])
-    if not any(folder.glob("model*.safetensors")):
-        folder = fetch([*SMALL_FILES, *PICKLES, *HEAD_FILES])
+    if any(folder.glob("model*.safetensors")):
+        return folder
+    if (folder / "config.json").is_file() or (folder / "modules.json").is_file():
+        return fetch([*SMALL_FILES, *PICKLES, *HEAD_FILES])
+    folder = fetch([*SMALL_FILES, *PICKLES, *HEAD_FILES, CONFIG_FILE, WEIGHT_FILES[0]])
+    if (folder / CONFIG_FILE).is_file() and not (folder / WEIGHT_FILES[0]).is_file():
+        return fetch([*SMALL_FILES, CONFIG_FILE, WEIGHT_FILES[1]])
     return folder
 
 

@@ -50,9 +50,10 @@ def label_count(raw: Mapping[str, Any]) -> int:
     return len(raw["id2label"]) if "id2label" in raw else int(raw.get("num_labels", 2))
 
 
-def transformers_config(raw: Mapping[str, Any], folder: Path) -> ModelConfig:
+def transformers_config(raw: Mapping[str, Any], folder: Path, *, plain: bool = False) -> ModelConfig:
     """Read the sizes of an architecture that transformers builds; the details of its graph are left to transformers.
 
+    ``plain`` says that the architecture's own graph is known to be right, whatever code config.json names.
     Raises `UnsupportedModelError` for an architecture that no engine runs or a checkpoint that brings code of its own,
     `CheckpointError` when a size is missing or makes no sense.
     """
@@ -64,10 +65,11 @@ def transformers_config(raw: Mapping[str, Any], folder: Path) -> ModelConfig:
             f"{' and '.join(NATIVE_ARCHITECTURES)} encoders, and with torch also "
             f"{', '.join(name for name in TORCH_ARCHITECTURES if name not in NATIVE_ARCHITECTURES)}"
         )
-    if code := sorted(set(raw.get("auto_map") or ()) & set(_CODE)):
+    if not plain and (code := sorted(set(raw.get("auto_map") or ()) & set(_CODE))):
         raise UnsupportedModelError(
             f"{where}: auto_map asks for Python code of the checkpoint's own ({', '.join(code)}), which Lagotto never "
-            f"executes; a plain {architecture} may compute something else. Remove auto_map if you know it does not"
+            f"executes; a plain {architecture} may compute something else. Remove auto_map if you know it does not, or "
+            "pass card= with the listed model it was made from"
         )
     try:
         config = ModelConfig(

@@ -10,9 +10,12 @@ from lagotto.core.errors import CheckpointError
 
 Task = Literal["embed", "rerank"]
 """What a model is called for: texts (or images) to vectors, or pairs to scores."""
-Pooling = Literal["cls", "mean", "max", "mean_sqrt_len", "last_token", "splade_max", "splade_sum", "none"]
+Pooling = Literal[
+    "cls", "mean", "max", "mean_sqrt_len", "last_token", "last_tokens_mean", "splade_max", "splade_sum", "none"
+]
 """How hidden states become one vector; ``none`` where the model pools by itself (CLIP) or has no vector (rerankers).
 
+``last_tokens_mean`` averages the last states, as many as the card's option ``last_tokens`` says (LLARA: 8).
 ``splade_max`` and ``splade_sum`` make a weight for each vocabulary entry of the logits of a masked language model."""
 Head = Literal["dense", "sparse", "multi_vector", "classification", "yes_logit", "layerwise", "lightweight"]
 """What is computed from the hidden states."""
@@ -72,6 +75,10 @@ class ModelCard:
     licence: str = ""
     parameters: int | None = None
     """Number of weights, in millions."""
+    end_token: str = ""
+    """Token that texts of a model with last-token pooling were trained to end with; empty where that is not known."""
+    bidirectional: bool = False
+    """Trained with attention in both directions, though its architecture is a language model's (gte-Qwen2)."""
     remote_code: bool = False
     """Upstream runs this model through Python code in its repository. Lagotto never executes such code."""
     options: Mapping[str, Any] = field(default_factory=dict)

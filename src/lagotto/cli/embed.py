@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -42,6 +43,15 @@ def embed(
     prompt: Annotated[str | None, typer.Option("--prompt", help="Put before every text as it stands.")] = None,
     instruction: Annotated[
         str | None, typer.Option("--instruction", help="Put in by the template of the model's card.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="NAME", help="A task that the model's card names.")
+    ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            "--examples", metavar="FILE", help="JSON of worked examples (query, response, instruct) for --as query."
+        ),
     ] = None,
     outputs: Annotated[
         list[str] | None,
@@ -82,6 +92,7 @@ def embed(
     revision: options.Revision = None,
     card: options.Card = None,
     pooling: options.Pooling = None,
+    adapter: options.Adapter = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away what an unfinished run left in OUT.partial.")
     ] = False,
@@ -101,6 +112,7 @@ def embed(
     from lagotto.cli.resume import Work
     from lagotto.cli.rows import open_source
     from lagotto.models.embedder import Embedder
+    from lagotto.models.examples import read_examples_file
 
     long = _long_texts(truncation, {"size": window, "overlap": overlap, "combine": combine})
     source = open_source(input, input_format, field, id_field)
@@ -119,6 +131,7 @@ def embed(
         revision=revision,
         card=card,
         pooling=pooling,
+        adapter=adapter,
         cache_dir=cache_dir,
         models_dir=models_dir,
         offline=bool(offline),
@@ -126,11 +139,14 @@ def embed(
         choices: dict[str, Any] = {
             "prompt": prompt,
             "instruction": instruction,
+            "task": task,
+            "examples": None if examples is None else [asdict(one) for one in read_examples_file(examples)],
             "dimensions": dimensions,
             "normalize": normalize,
             "outputs": outputs or None,
         }
-        nothing = embedder.encode([], **choices)
+        sides = {"query": embedder.encode_queries, "document": embedder.encode_documents}
+        nothing = sides.get(role, embedder.encode)([], **choices)
         written = check_holds(output, writer, nothing)
         width = nothing.dense.shape[1]
         job = {

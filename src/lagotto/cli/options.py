@@ -28,6 +28,11 @@ Pooling = Annotated[
     typer.Option("--pooling", help="How to pool, for a folder that does not say."),
 ]
 
+Adapter = Annotated[
+    str | None,
+    typer.Option("--adapter", metavar="ADAPTER", help="A LoRA adapter for the model: a folder or a hub id (PEFT)."),
+]
+
 Engine = Annotated[
     Literal["auto", "openvino", "torch"] | None,
     typer.Option("--engine", help="auto (default): openvino for BERT and XLM-RoBERTa on the CPU, else torch."),

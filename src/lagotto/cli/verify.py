@@ -14,13 +14,12 @@ from lagotto.cards.folder import FolderFacts, read_folder
 from lagotto.cards.model_config import hidden_size
 from lagotto.cards.registry import find_card
 from lagotto.cards.schema import ModelCard, Task
-from lagotto.cards.sources import locate
 from lagotto.cards.starter import RECORD, verify_starter
 from lagotto.cards.weights import Weights
 from lagotto.core.arrays import normalize, sigmoid
 from lagotto.core.errors import LagottoError
 from lagotto.models.embedder import Embedder
-from lagotto.models.loading import Options
+from lagotto.models.loading import Options, find_source
 from lagotto.models.opening import open_any
 from lagotto.models.reranker import Reranker
 
@@ -52,7 +51,7 @@ def checks(name: str, options: Options) -> Iterator[Check]:
     """Every check, as it is done; one that the later ones rest on ends them when it fails."""
     step = "files"
     try:
-        source = locate(name, options.places(), options.revision)
+        source, _ = find_source(name, options, options.places())
         facts = read_folder(source.folder)
         yield Check(step, True, str(source.folder))
         if (source.folder / RECORD).is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,26 @@ from lagotto.evaluation.results import Histogram, Lengths, Stage
 from lagotto.evaluation.store import Encoded, Stored
 from lagotto.evaluation.workbench import Encoding, Workbench
 from lagotto.models.embedder import Embedder
+from lagotto.models.examples import read_examples_file
 from lagotto.models.token_outputs import OutputName
 
 _BINS = 30
 
 
 def leg_wording(part: Encoder, embedder: Embedder, task: TaskHint, side: Side) -> Wording:
-    """How texts are written: by the leg's prompt or instruction, else as the card says for the task."""
+    """How texts are written: by the leg's prompt, task or instruction, else as the card says for the task."""
+    told = _told(part, embedder, task, side)
+    if part.query_examples is None or side == "document":
+        return told
+    return replace(told, role="query", examples=read_examples_file(Path(part.query_examples)))
+
+
+def _told(part: Encoder, embedder: Embedder, task: TaskHint, side: Side) -> Wording:
     prompt = part.document_prompt if side == "document" else part.query_prompt
     if prompt is not None:
         return Wording(side, prompt=prompt)
+    if part.task is not None:
+        return Wording(side, task=part.task)
     if part.query_instruction is not None and side != "document":
         return Wording("query", instruction=part.query_instruction)
     return wording(embedder.card, task, side)

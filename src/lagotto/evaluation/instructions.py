@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lagotto.cards.schema import ModelCard
+from lagotto.models.examples import Example
 from lagotto.models.rendering import Role
 
 Side = Literal["query", "document", "text"]
@@ -32,6 +33,8 @@ class Wording:
     role: Role = "text"
     prompt: str | None = None
     instruction: str | None = None
+    task: str | None = None
+    examples: tuple[Example, ...] = ()
 
 
 def wording(card: ModelCard, task: TaskHint, side: Side) -> Wording:
@@ -56,8 +59,9 @@ def wording(card: ModelCard, task: TaskHint, side: Side) -> Wording:
 
 
 def takes_instructions(card: ModelCard) -> bool:
-    """Whether the query template has a place for an instruction, rather than a fixed prefix."""
-    return card.query.format != "{instruction}{text}" and "{instruction}" in card.query.format
+    """Whether the query template has a place for an instruction, rather than a fixed prefix or end (LLARA)."""
+    template = card.query.format
+    return template != "{instruction}{text}" and "{instruction}" in template and "last_tokens" not in card.options
 
 
 def _names(task: TaskHint, side: Side) -> Iterator[str]:

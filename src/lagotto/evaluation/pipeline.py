@@ -33,11 +33,17 @@ class Encoder:
     document_prompt: str | None = None
     query_instruction: str | None = None
     """Put in by the card's template, instead of the card's or the data set's instruction."""
+    task: str | None = None
+    """A task that the card names, whose prompts are those of queries and documents."""
+    query_examples: str | None = None
+    """File of worked examples for a model with in-context learning (bge-en-icl)."""
     precision: str | None = None
     max_length: int | None = None
     revision: str | None = None
     card: str | None = None
     pooling: str | None = None
+    adapter: str | None = None
+    """A LoRA adapter on the model."""
 
     @property
     def encoder(self) -> Encoder:

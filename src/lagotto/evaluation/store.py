@@ -283,6 +283,8 @@ class _Pass:
             role=wording.role,
             prompt=wording.prompt,
             instruction=wording.instruction,
+            task=wording.task,
+            examples=wording.examples or None,
             outputs=sorted(outputs),
             progress=self._done or False,
         )

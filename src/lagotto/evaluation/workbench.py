@@ -105,15 +105,14 @@ class Workbench:
 
     def embedder(self, part: Encoder) -> Embedder:
         """The embedder of a leg, or of what rescores."""
-        options = asdict(self._options(part, pooling=part.pooling))
+        options = asdict(self._options(part, pooling=part.pooling, adapter=part.adapter))
         model = self._opened(_key(part), lambda: Embedder(part.model, **options))
         assert isinstance(model, Embedder)  # the key's type says so
         return model
 
     def reranker(self, rerank: Rerank) -> Reranker:
         """The reranker of a system."""
-        options = asdict(self._options(rerank))
-        del options["pooling"]
+        options = self._options(rerank).for_reranker()
         model = self._opened(_key(rerank), lambda: Reranker(rerank.model, **options))
         assert isinstance(model, Reranker)  # the key's type says so
         return model
@@ -191,7 +190,7 @@ def _key(part: _Key) -> _Key:
         return replace(part, top_k=RERANK_TOP_K)
     if isinstance(part, Rerank):
         return Rerank(part.model, **_chosen(part))
-    return Encoder(part.model, **_chosen(part), pooling=part.pooling)
+    return Encoder(part.model, **_chosen(part), pooling=part.pooling, adapter=part.adapter)
 
 
 def _chosen(part: Encoder | Rerank) -> dict[str, Any]:

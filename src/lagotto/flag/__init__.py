@@ -8,13 +8,25 @@ different, on purpose:
 - ``use_fp16=True`` means half precision where the device has it in hardware, bfloat16 before float16, else float32.
 - ``devices=None`` is the CPU; a GPU, or several, must be named, and need the ``torch`` extra.
 - ``trust_remote_code=True`` is accepted; code from a repository is never executed, a model that needs it is refused.
+- `FlagLLMModel` checks that texts end with the token the model was trained with, and adds it with a warning where the
+  tokenizer does not.
 - A reranker's query is cut so that query and document always fit ``max_length``; FlagEmbedding's ``only_second``
   truncation fails there, and the model gets more tokens than it was trained for.
 
 Source: FlagEmbedding 1.4.2, ``abc/inference/AbsEmbedder.py``, ``abc/inference/AbsReranker.py``, ``inference/``.
 """
 
-from lagotto.flag.encoders import FlagAutoModel, FlagAutoReranker, FlagModel, FlagReranker
+from lagotto.flag.auto import FlagAutoModel
+from lagotto.flag.encoders import FlagAutoReranker, FlagModel, FlagReranker
+from lagotto.flag.llm import FlagICLModel, FlagLLMModel
 from lagotto.flag.m3 import BGEM3FlagModel
 
-__all__ = ["BGEM3FlagModel", "FlagAutoModel", "FlagAutoReranker", "FlagModel", "FlagReranker"]
+__all__ = [
+    "BGEM3FlagModel",
+    "FlagAutoModel",
+    "FlagAutoReranker",
+    "FlagICLModel",
+    "FlagLLMModel",
+    "FlagModel",
+    "FlagReranker",
+]

@@ -1,4 +1,4 @@
-"""`FlagModel` and `FlagReranker` for encoder models, and the classes that choose by a listed name."""
+"""`FlagModel` and `FlagReranker` for encoder models, and the class that chooses a reranker by a listed name."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from lagotto.cards.checkpoint import check_runs
 from lagotto.cards.registry import find_by_repo_name
 from lagotto.cards.schema import ModelCard, Pooling
 from lagotto.core.errors import InvalidInputError, UnsupportedModelError
-from lagotto.flag.m3 import BGEM3FlagModel
 from lagotto.flag.shared import Devices, device_of, instructed, tensor_of
 from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
 from lagotto.models.token_outputs import DENSE
 
 _ENCODERS = "encoder-only-base"
-_M3 = "encoder-only-m3"
-_EMBEDDER_CLASSES = ("decoder-only-base", "decoder-only-icl", "decoder-only-pseudo_moe")
 _RERANKER_CLASSES = ("decoder-only-base", "decoder-only-layerwise", "decoder-only-lightweight")
 
 
@@ -199,57 +196,6 @@ class FlagReranker:
         return instructed(self.passage_instruction_format, self.passage_instruction_for_rerank, text)
 
 
-class FlagAutoModel:
-    """Opens a listed model with its own pooling and query format: ``FlagAutoModel.from_finetuned(...)``."""
-
-    def __init__(self) -> None:
-        raise OSError("use FlagAutoModel.from_finetuned(model_name_or_path)")
-
-    @classmethod
-    def from_finetuned(
-        cls,
-        model_name_or_path: str,
-        model_class: str | None = None,
-        normalize_embeddings: bool = True,
-        use_fp16: bool = True,
-        use_bf16: bool = False,
-        query_instruction_for_retrieval: str | None = None,
-        devices: Devices = None,
-        pooling_method: Pooling | None = None,
-        trust_remote_code: bool | None = None,
-        query_instruction_format: str | None = None,
-        truncate_dim: int | None = None,
-        **kwargs: Any,
-    ) -> FlagModel | BGEM3FlagModel:
-        """The model of that name (the last part of the path counts), or of ``model_class`` for an unlisted one.
-
-        Raises `InvalidInputError` for a name that is not listed, `UnsupportedModelError` for one that comes later.
-        """
-        three = model_class == _M3
-        if model_class is None:
-            card = _listed(model_name_or_path)
-            _check_class_is_here(card)
-            three = {"dense", "sparse"} <= set(card.heads)
-            pooling_method = pooling_method or card.pooling
-            query_instruction_format = query_instruction_format or _positional(card.query.format)
-        elif not three:
-            _check_class(model_class, (_ENCODERS, _M3), _EMBEDDER_CLASSES)
-        chosen = BGEM3FlagModel if three else FlagModel
-        return chosen(
-            model_name_or_path,
-            normalize_embeddings=normalize_embeddings,
-            use_fp16=use_fp16,
-            use_bf16=use_bf16,
-            query_instruction_for_retrieval=query_instruction_for_retrieval,
-            query_instruction_format=query_instruction_format or "{}{}",
-            devices=devices,
-            pooling_method=pooling_method or "cls",
-            trust_remote_code=bool(trust_remote_code),
-            truncate_dim=truncate_dim,
-            **kwargs,
-        )
-
-
 class FlagAutoReranker:
     """Opens a listed reranker: ``FlagAutoReranker.from_finetuned(...)``."""
 
@@ -300,7 +246,3 @@ def _check_class(name: str, running: tuple[str, ...], later: tuple[str, ...]) ->
         raise UnsupportedModelError(f"model_class {name!r} comes later; {', '.join(running)} run in this version")
     if name not in running:
         raise InvalidInputError(f"model_class {name!r} is unknown; allowed are {', '.join((*running, *later))}")
-
-
-def _positional(template: str) -> str:
-    return template.replace("{instruction}", "{}").replace("{text}", "{}")

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lagotto.batch.long_texts import LongTexts, Truncation, check_long_texts, check_truncation
 from lagotto.batch.sequences import Sequences
-from lagotto.batch.tokenizer import Tokenizer
-from lagotto.cards.schema import ModelCard, Pooling
-from lagotto.core.arrays import normalize
-from lagotto.core.errors import InvalidInputError
+from lagotto.cards.schema import Pooling
 from lagotto.core.span_values import SpanEmbeddings
 from lagotto.core.values import Embeddings
-from lagotto.engines.base import Device, EngineInfo, QueueStats
+from lagotto.engines.base import Device
 from lagotto.models.computing import Computing, Wanted
+from lagotto.models.examples import Examples
 from lagotto.models.inputs import checked_ids, checked_spans, checked_texts
 from lagotto.models.loading import EngineChoice, Options, load
+from lagotto.models.opened import OpenedEmbedder
 from lagotto.models.pipeline import chunks
 from lagotto.models.progress import Progress, progress_of
-from lagotto.models.rendering import Rendering, Role, rendering
+from lagotto.models.rendering import Asked, Rendering, Role, rendering
 from lagotto.models.spans import compute_spans
 from lagotto.models.states import compute_states
-from lagotto.models.token_outputs import DENSE, OutputName, require_dense, shape_of, token_scores
+from lagotto.models.token_outputs import DENSE, OutputName
 
 
-class Embedder:
+class Embedder(OpenedEmbedder):
     """A text embedding model.
 
     >>> model = Embedder("BAAI/bge-base-en-v1.5")                                          # doctest: +SKIP
@@ -46,6 +41,9 @@ class Embedder:
       ``truncation``: what happens to a longer one, ``"right"`` (cut the end), ``"left"``, ``"error"``, `Windows`
       (read all of it, part by part) or `MultiCls`.
     - ``card``: the listed model a folder was made from. ``pooling``: how to pool, where the folder does not say.
+      ``compat``: long queries of bge-en-icl are cut as FlagEmbedding does it, through a decoded string.
+    - ``adapter``: a LoRA adapter (folder or hub id, as PEFT saves it), merged into the weights when they are loaded.
+      An adapter given as ``model`` brings the base it names.
     - ``cache_dir``: converted starter models and compiled graphs (``$LAGOTTO_CACHE``). ``models_dir``: a folder of
       downloaded models, looked at before any hub (``$LAGOTTO_MODELS``). ``offline``: never connect. ``hub``:
       ``"huggingface"`` or ``"modelscope"``, whose own cache is used unless ``hub_cache_dir`` names another folder.
@@ -66,6 +64,8 @@ class Embedder:
         revision: str | None = None,
         card: str | None = None,
         pooling: Pooling | None = None,
+        compat: bool = False,
+        adapter: str | Path | None = None,
         cache_dir: str | Path | None = None,
         models_dir: str | Path | None = None,
         offline: bool = False,
@@ -82,6 +82,8 @@ class Embedder:
             revision=revision,
             card=card,
             pooling=pooling,
+            compat=compat,
+            adapter=adapter,
             cache_dir=cache_dir,
             models_dir=models_dir,
             offline=offline,
@@ -92,58 +94,14 @@ class Embedder:
         self._truncation = truncation
         self._computing = Computing(self._loaded)
 
-    @property
-    def name(self) -> str:
-        """The name it was opened by."""
-        return self._loaded.checkpoint.name
-
-    @property
-    def card(self) -> ModelCard:
-        """What the model is: pooling, prompts, lengths, dimensions."""
-        return self._loaded.checkpoint.card
-
-    @property
-    def outputs(self) -> tuple[OutputName, ...]:
-        """What `encode` can give: ``"dense"``, ``"sparse"``, ``"multivector"``."""
-        return self._computing.outputs
-
-    @property
-    def dimension(self) -> int:
-        """Length of the dense vectors. Raises `InvalidInputError` for a model without them (SPLADE, ColBERT)."""
-        require_dense(self.outputs, self.name)
-        return self.engine.output
-
-    @property
-    def max_length(self) -> int:
-        """Tokens a text may have, special tokens included."""
-        return self._loaded.max_length
-
-    @property
-    def truncation(self) -> LongTexts:
-        """What happens to a longer text unless a call says otherwise."""
-        return self._truncation
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer."""
-        return self._loaded.tokenizer
-
-    @property
-    def engine(self) -> EngineInfo:
-        """What computes: engine, device, precision, threads."""
-        return self._loaded.engine.info
-
-    @property
-    def fingerprint(self) -> str:
-        """32 hex digits over weights, tokenizer, pooling, prompts and precision: equal means equal vectors."""
-        return self._loaded.fingerprint
-
     def encode(
         self,
         texts: str | Iterable[str],
         *,
         prompt: str | None = None,
         instruction: str | None = None,
+        task: str | None = None,
+        examples: Examples | None = None,
         dimensions: int | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
@@ -155,6 +113,10 @@ class Embedder:
 
         - ``texts``: a string (one row), or any iterable of strings; none gives (0, dimension).
         - ``prompt``: put before every text as it stands. ``instruction``: put in by the card's query template.
+          ``task``: one of `Embedder.tasks`, whose prompt the card has. At most one of the three.
+        - ``examples``: worked examples for a model with in-context learning (bge-en-icl), `Example` values or mappings
+          with ``query``, ``response`` and, if it is another than the call's, ``instruct``. They make the text a query,
+          and their tokens come on top of ``max_length``.
         - ``dimensions``: keep the first so many numbers (Matryoshka), then normalise.
         - ``normalize``: L2-normalise; the model's own habit by default. ``progress``: True shows a bar.
         - ``outputs``: some of `Embedder.outputs`, all from one pass; by default the dense vector, or what a model gives
@@ -163,7 +125,7 @@ class Embedder:
 
         Raises `InvalidInputError` (with the number of the bad text), `TextTooLongError`, `ClosedError`.
         """
-        render = self._renderer("text", prompt, instruction)
+        render = self._renderer("text", Asked(prompt, instruction, task, examples))
         wanted = self._wanted("text", dimensions, normalize, outputs, max_length, truncation)
         return self._collect(texts, render, wanted, progress)
 
@@ -173,6 +135,8 @@ class Embedder:
         *,
         prompt: str | None = None,
         instruction: str | None = None,
+        task: str | None = None,
+        examples: Examples | None = None,
         dimensions: int | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
@@ -181,7 +145,7 @@ class Embedder:
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of search queries, written as the model's card says: its instruction, or yours, in its template."""
-        render = self._renderer("query", prompt, instruction)
+        render = self._renderer("query", Asked(prompt, instruction, task, examples))
         wanted = self._wanted("query", dimensions, normalize, outputs, max_length, truncation)
         return self._collect(queries, render, wanted, progress)
 
@@ -191,6 +155,8 @@ class Embedder:
         *,
         prompt: str | None = None,
         instruction: str | None = None,
+        task: str | None = None,
+        examples: Examples | None = None,
         dimensions: int | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
@@ -199,7 +165,7 @@ class Embedder:
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of documents (passages), written as the model's card says."""
-        render = self._renderer("document", prompt, instruction)
+        render = self._renderer("document", Asked(prompt, instruction, task, examples))
         wanted = self._wanted("document", dimensions, normalize, outputs, max_length, truncation)
         return self._collect(documents, render, wanted, progress)
 
@@ -229,6 +195,8 @@ class Embedder:
         role: Role = "text",
         prompt: str | None = None,
         instruction: str | None = None,
+        task: str | None = None,
+        examples: Examples | None = None,
         dimensions: int | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
@@ -240,7 +208,7 @@ class Embedder:
 
         The iterable is read only as far as needed, whatever its length. Stopping early costs nothing.
         """
-        render = self._renderer(role, prompt, instruction)
+        render = self._renderer(role, Asked(prompt, instruction, task, examples))
         wanted = self._wanted(role, dimensions, normalize, outputs, max_length, truncation)
         return self._stream(texts, render, wanted, progress)
 
@@ -252,6 +220,8 @@ class Embedder:
         role: Role = "text",
         prompt: str | None = None,
         instruction: str | None = None,
+        task: str | None = None,
+        examples: Examples | None = None,
         dimensions: int | None = None,
         normalize: bool | None = None,
         max_length: int | None = None,
@@ -273,7 +243,7 @@ class Embedder:
         `TextTooLongError` for one that was cut off, `UnsupportedModelError` for a model with Dense modules,
         `InvalidInputError` for one without dense vectors.
         """
-        render = self._renderer(role, prompt, instruction)
+        render = self._renderer(role, Asked(prompt, instruction, task, examples))
         wanted = self._wanted(role, dimensions, normalize, DENSE, max_length, truncation)
         with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
             parts = list(compute_spans(self._loaded, checked_spans(texts, spans), render, wanted, done))
@@ -286,6 +256,8 @@ class Embedder:
         role: Role = "text",
         prompt: str | None = None,
         instruction: str | None = None,
+        task: str | None = None,
+        examples: Examples | None = None,
         normalize: bool = False,
         max_length: int | None = None,
         truncation: Truncation | None = None,
@@ -297,66 +269,21 @@ class Embedder:
         `InvalidInputError` for a model that reads long texts in windows or with more CLS tokens, unless the call says
         ``"right"``, ``"left"`` or ``"error"``.
         """
-        render = self._renderer(role, prompt, instruction)
+        render = self._renderer(role, Asked(prompt, instruction, task, examples))
         long = self._truncation if truncation is None else truncation
         check_truncation(long)
-        wanted, around = self._wanted(role, None, None, None, max_length, long), (render.before, render.after)
+        wanted = self._wanted(role, None, None, None, max_length, long)
 
         def encoded() -> Iterator[Sequences]:
             for start, chunk in chunks(checked_texts(texts), len):
-                written = [render(text) for text in chunk]
-                yield wanted.side.encode(written, wanted.limit, long, around=around, start=start)
+                yield wanted.side.encode(chunk, render, wanted.limit, long, start=start)
 
         with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
             return compute_states(self._loaded, encoded(), normalize, done)
 
-    def decode_tokens(self, weights: Mapping[int, float]) -> dict[str, float]:
-        """Sparse weights by the token's text instead of its id; of two ids with one text the larger weight counts."""
-        found: dict[str, float] = {}
-        for number, weight in weights.items():
-            text = self._loaded.tokenizer.decode([number])
-            found[text] = max(weight, found.get(text, weight))
-        return found
-
-    def similarity(
-        self, queries: Embeddings | NDArray[np.float32], documents: Embeddings | NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """(queries, documents) similarities: the cosine, or the inner product for a model that does not normalise.
-
-        A model without dense vectors compares what it gave: `lexical_matching` of weights, `max_sim_matrix` of vectors.
-        """
-        if "dense" not in self.outputs:
-            return token_scores(queries, documents)
-        a, b = (np.atleast_2d(np.asarray(x, np.float32)) for x in (queries, documents))
-        if a.shape[1] != b.shape[1]:
-            raise InvalidInputError(f"vectors of {a.shape[1]} and {b.shape[1]} dimensions can't be compared")
-        if self.card.normalize:
-            a, b = normalize(a), normalize(b)
-        out: NDArray[np.float32] = a @ b.T
-        return out
-
-    def stats(self) -> QueueStats:
-        """What waits in front of the engine, and what it has computed."""
-        return self._loaded.engine.stats()
-
-    def close(self) -> None:
-        """Finish what was started and free the weights; later calls raise `ClosedError`."""
-        self._loaded.engine.close()
-
-    def __enter__(self) -> Embedder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"Embedder({self.name!r}: {shape_of(self._loaded)}, {self._loaded.describe()})"
-
-    def _renderer(self, role: Role, prompt: str | None, instruction: str | None) -> Rendering:
+    def _renderer(self, role: Role, asked: Asked) -> Rendering:
         checkpoint = self._loaded.checkpoint
-        return rendering(checkpoint.card, checkpoint.default_prompt, role, prompt, instruction)
+        return rendering(checkpoint.card, checkpoint.default_prompt, role, asked)
 
     def _wanted(
         self,
@@ -383,11 +310,11 @@ class Embedder:
         self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress
     ) -> Iterator[Embeddings]:
         side, limit, long = wanted.side, wanted.limit, wanted.long
-        compute, around = self._computing.start(wanted), (render.before, render.after)
+        compute = self._computing.start(wanted)
 
         def encoded() -> Iterator[Sequences]:
             for start, chunk in chunks(checked_texts(texts), len):
-                yield side.encode([render(text) for text in chunk], limit, long, around=around, start=start)
+                yield side.encode(chunk, render, limit, long, start=start)
 
         def parts() -> Iterator[Embeddings]:
             with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from lagotto.batch.long_texts import Truncation
 from lagotto.batch.tokenizer import Tokenizer
+from lagotto.cards.adapter import Adapter, is_adapter, read_adapter
 from lagotto.cards.architectures import LARGEST_NATIVE_DECODER, NATIVE_ARCHITECTURES, NATIVE_DECODERS, EngineName
 from lagotto.cards.checkpoint import Checkpoint, check_listed, check_pooling, open_checkpoint
 from lagotto.cards.decoder_config import DecoderConfig
-from lagotto.cards.json_files import read_json
 from lagotto.cards.schema import Pooling, Task
-from lagotto.cards.sources import Places, locate
-from lagotto.core.errors import CheckpointError, InvalidInputError, MissingDependencyError, UnsupportedModelError
+from lagotto.cards.sources import Places, Source, locate
+from lagotto.core.errors import (
+    InvalidInputError,
+    MissingDependencyError,
+    ModelNotFoundError,
+    UnsupportedModelError,
+)
 from lagotto.core.hardware import available_cpus
 from lagotto.core.paths import cache_dir
 from lagotto.engines.base import Device, Engine, check_precision
 from lagotto.engines.devices import parse_devices
+from lagotto.models.ending import with_end
 
 EngineChoice = Literal["auto", "openvino", "torch"]
 """What ``engine=`` takes: ``auto`` is openvino for BERT and XLM-RoBERTa on the CPU, torch for everything else."""
+
+
+_EMBEDDERS_ALONE = ("pooling", "compat", "adapter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +49,22 @@ class Options:
     revision: str | None = None
     card: str | None = None
     pooling: Pooling | None = None
+    compat: bool = False
+    adapter: str | Path | None = None
     cache_dir: str | Path | None = None
     models_dir: str | Path | None = None
     offline: bool = False
     hub: str | None = None
     hub_cache_dir: str | Path | None = None
+
+    def for_reranker(self) -> dict[str, Any]:
+        """The keyword arguments of `Reranker`: without those that only an embedder has.
+
+        Raises `InvalidInputError` for an adapter, which would be left out.
+        """
+        if self.adapter is not None:
+            raise InvalidInputError("adapter is for embedders; merge a reranker's into its base with PEFT")
+        return {name: value for name, value in asdict(self).items() if name not in _EMBEDDERS_ALONE}
 
     def places(self) -> Places:
         """Where to look for models."""
@@ -100,13 +120,38 @@ def load(name: str | Path, task: Task, options: Options) -> Loaded:
     check_pooling(options.pooling)
     check_listed(os.fspath(name), task, options.card)
     places = options.places()
-    source = locate(name, places, options.revision)
-    checkpoint = open_checkpoint(source, task, card=options.card, pooling=options.pooling)
+    source, adapter = find_source(name, options, places)
+    checkpoint = replace(open_checkpoint(source, task, card=options.card, pooling=options.pooling), adapter=adapter)
+    if options.compat and task == "embed":
+        checkpoint = _compatible(checkpoint)
     limit = checkpoint.usual_length if options.max_length is None else _check_length(options.max_length, checkpoint)
-    tokenizer = tokenizer_of(checkpoint)
-    _check_end(checkpoint, tokenizer)
+    tokenizer = with_end(checkpoint, tokenizer_of(checkpoint))
     engine, fingerprint = _open_engine(checkpoint, options, devices, threads, places.cache)
     return Loaded(checkpoint, tokenizer, engine, limit, fingerprint)
+
+
+def find_source(name: str | Path, options: Options, places: Places) -> tuple[Source, Adapter | None]:
+    """The files of a model, and its adapter: the one that was asked for, or the folder of the name itself.
+
+    An adapter by its own name brings the base that its adapter_config.json names. Raises what `locate` and
+    `read_adapter` raise, `InvalidInputError` for two adapters at once.
+    """
+    source = locate(name, places, options.revision)
+    if not is_adapter(source.folder):
+        if options.adapter is None:
+            return source, None
+        return source, read_adapter(locate(options.adapter, places).folder)
+    adapter = read_adapter(source.folder)
+    if options.adapter is not None:
+        raise InvalidInputError(f"{source.name} is an adapter itself; give its base as the model, and one adapter")
+    try:
+        base = locate(adapter.base, places, adapter.revision)
+    except (ModelNotFoundError, InvalidInputError) as error:
+        raise ModelNotFoundError(
+            f"{source.name} is an adapter of {adapter.base!r}, which is not found ({error}); give the base as the "
+            "model, and the adapter as adapter="
+        ) from None
+    return replace(base, name=source.name), adapter
 
 
 def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
@@ -124,7 +169,10 @@ def _open_engine(
     checkpoint: Checkpoint, options: Options, devices: tuple[str, ...], threads: int, cache: Path
 ) -> tuple[Engine, str]:
     """The one place that chooses an engine; gives it and the fingerprint of what it computes."""
-    if _chosen(options.engine, checkpoint, devices) == "openvino":
+    if checkpoint.adapter is not None and options.engine == "openvino":
+        raise UnsupportedModelError("engine 'openvino' takes no adapters; pass engine='torch'")
+    engine = "torch" if checkpoint.adapter is not None else options.engine
+    if _chosen(engine, checkpoint, devices) == "openvino":
         return _open_openvino(checkpoint, options.precision, threads, cache)
     if checkpoint.quantized is not None or options.precision == "int8":
         raise UnsupportedModelError(
@@ -199,18 +247,15 @@ def _check_engine(engine: str, devices: tuple[str, ...]) -> None:
         _require_torch()
 
 
-def _check_end(checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
-    """A language model that was trained with an end token must get one.
-
-    Raises `CheckpointError` where tokenizer_config.json asks for it and tokenizer.json, the one read here, lacks it.
-    """
-    path = checkpoint.folder / "tokenizer_config.json"
-    asked = path.is_file() and read_json(path).get("add_eos_token") is True
-    if asked and checkpoint.card.pooling == "last_token" and not tokenizer.template.suffix:
-        raise CheckpointError(
-            f"{path}: add_eos_token is true, but tokenizer.json adds no end token; save the tokenizer again with "
-            "AutoTokenizer.from_pretrained(...).save_pretrained(folder)"
+def _compatible(checkpoint: Checkpoint) -> Checkpoint:
+    """Its queries put together as FlagEmbedding does it, which is another model to the fingerprint."""
+    card = checkpoint.card
+    if "example_format" not in card.options:
+        raise InvalidInputError(
+            f"compat is for bge-en-icl, whose long queries FlagEmbedding cuts otherwise; {checkpoint.name} has one way "
+            "only, leave it out"
         )
+    return replace(checkpoint, card=card.with_changes(options={**card.options, "joining": "round_trip"}))
 
 
 def _threads(asked: int | None) -> int:

@@ -9,9 +9,8 @@ from lagotto.cards.checkpoint import check_runs
 from lagotto.cards.folder import read_folder
 from lagotto.cards.registry import find_named
 from lagotto.cards.schema import Task
-from lagotto.cards.sources import locate
 from lagotto.models.embedder import Embedder
-from lagotto.models.loading import Options
+from lagotto.models.loading import Options, find_source
 from lagotto.models.reranker import Reranker
 
 
@@ -21,14 +20,12 @@ def task_of(name: str | Path, options: Options) -> Task:
     if row is not None:
         check_runs(row)
         return row.task
-    facts = read_folder(locate(name, options.places(), options.revision).folder)
+    facts = read_folder(find_source(name, options, options.places())[0].folder)
     return "rerank" if facts.reranker else "embed"
 
 
 def open_any(name: str | Path, options: Options) -> Embedder | Reranker:
     """An `Embedder` or a `Reranker`, whichever the model is."""
-    keywords = asdict(options)
     if task_of(name, options) == "embed":
-        return Embedder(name, **keywords)
-    del keywords["pooling"]
-    return Reranker(name, **keywords)
+        return Embedder(name, **asdict(options))
+    return Reranker(name, **options.for_reranker())

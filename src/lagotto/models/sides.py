@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lagotto.batch.frame import encode_framed
 from lagotto.batch.long_texts import LongTexts
 from lagotto.batch.sequences import Sequences
 from lagotto.batch.special_tokens import mask_id
@@ -14,7 +15,7 @@ from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.colbert import ColBert
 from lagotto.core.errors import CheckpointError
 from lagotto.models.loading import Loaded
-from lagotto.models.rendering import Role
+from lagotto.models.rendering import Rendering, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,19 @@ class Side:
     """Whether the text's own tokens see the fillers."""
     dropped: frozenset[int] = frozenset()
     """Ids of tokens that get no vector of their own."""
+    longest: int = 0
+    """Tokens the model reads at most, whatever a text may usually have."""
 
     def encode(
-        self, texts: Sequence[str], max_length: int, truncation: LongTexts, *, around: tuple[str, str], start: int
+        self, texts: Sequence[str], render: Rendering, max_length: int, truncation: LongTexts, *, start: int
     ) -> Sequences:
-        """As `Tokenizer.encode`, filled up. The marker counts for ``max_length``, fillers do not."""
-        found = self.tokenizer.encode(texts, max_length, truncation, around=around, start=start)
+        """Texts, written as ``render`` says, as sequences, filled up. The marker counts for ``max_length``, fillers do
+        not; nor do worked examples, as far as the model reads.
+        """
+        if render.frame is not None:
+            return encode_framed(self.tokenizer, texts, render.frame, max_length, self.longest, truncation, start)
+        around, written = (render.before, render.after), [render(text) for text in texts]
+        found = self.tokenizer.encode(written, max_length, truncation, around=around, start=start)
         if self.filler is None:
             return found
         fill = np.full(self.width, self.filler, np.int32)
@@ -54,7 +62,7 @@ def sides(loaded: Loaded) -> Mapping[Role, Side]:
     `Embedder.encode` adds nothing. Raises `CheckpointError` for a marker that is no token.
     """
     described, tokenizer = loaded.checkpoint.colbert, loaded.tokenizer
-    plain = Side(tokenizer, loaded.max_length)
+    plain = Side(tokenizer, loaded.max_length, longest=loaded.checkpoint.max_length)
     if described is None:
         return {"text": plain, "query": plain, "document": plain}
     skipped = (tokenizer.token_id(token) for token in described.skipped)

@@ -81,6 +81,11 @@ def compute_spans(
 ) -> Iterator[SpanEmbeddings]:
     """Values of chunks of texts with their spans. Everything that can be wrong with ``wanted`` is wrong before them."""
     checkpoint, info = loaded.checkpoint, loaded.engine.info
+    if render.frame is not None:
+        raise UnsupportedModelError(
+            f"{checkpoint.name} puts something behind these texts that is never cut, and spans are not found there; "
+            "give role='text', or prompt= with what is to stand before them"
+        )
     chosen_outputs(wanted.outputs, outputs_of(checkpoint), checkpoint.name)
     if isinstance(wanted.long, MultiCls):
         raise InvalidInputError(

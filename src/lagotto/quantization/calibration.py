@@ -102,9 +102,7 @@ class Pairs:
 
     def values(self, model: str | Path, options: Options) -> tuple[Values, str]:
         """(pairs,) logits."""
-        keywords = asdict(options)
-        del keywords["pooling"]
-        with Reranker(model, **keywords) as ranker:
+        with Reranker(model, **options.for_reranker()) as ranker:
             return ranker.score(self.others).scores, ranker.fingerprint
 
     def compare(self, original: Values, int8: Values) -> Agreement:

@@ -100,7 +100,7 @@ def _described(table: ModelSettings, shared: Offer, settings: Settings) -> Offer
     if table.precision in ("bf16", "f16", "int8") and not settings.use_fp16:
         raise ConfigError(f"model {table.name!r}: precision is {table.precision!r} but use_fp16 is false; drop one")
     own = table.model_dump(
-        include={"engine", "device", "precision", "threads", "max_length", "truncation", "card", "pooling"},
+        include={"engine", "device", "precision", "threads", "max_length", "truncation", "card", "pooling", "adapter"},
         exclude_none=True,
     )
     public, *aliases = table.alias or [public_name(table.name)]

@@ -12,7 +12,7 @@ from lagotto.batch.long_texts import LongTexts, Truncation
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import Embeddings
 from lagotto.models.embedder import Embedder
-from lagotto.models.rendering import Role
+from lagotto.models.rendering import Asked, Role, rendering
 from lagotto.models.reranker import Reranker
 from lagotto.models.token_outputs import OutputName
 from lagotto.server.inputs import Item
@@ -91,8 +91,17 @@ def cutting(model: Embedder | Reranker, truncate: bool | None) -> Truncation | N
 
 
 def wording(model: Embedder, prompt_name: str | None) -> dict[str, Any]:
-    """What `Embedder.encode` and its like take for a prompt by name: ``prompt``; none for no name."""
-    return {} if prompt_name is None else {"prompt": prompt_of(model, prompt_name)}
+    """What `Embedder.stream` and its like take for a prompt by name: ``prompt``; none for no name.
+
+    It is ``role`` for a side whose texts end with something of the model's own, since a prompt has no end.
+    """
+    if prompt_name is None:
+        return {}
+    sides: dict[str, Role] = {"query": "query", "document": "document"}
+    side = sides.get(prompt_name)
+    if side is not None and rendering(model.card, "", side, Asked()).frame is not None:
+        return {"role": side}
+    return {"prompt": prompt_of(model, prompt_name)}
 
 
 def prompt_of(model: Embedder | Reranker, name: str) -> str:

@@ -36,6 +36,8 @@ class ModelSettings(BaseModel):
     """The listed model a folder was made from."""
     pooling: Pooling | None = None
     """How to pool, where the folder does not say."""
+    adapter: str | None = Field(default=None, min_length=1)
+    """A LoRA adapter on it: a folder or a hub id. Several adapters of one base are models of their own."""
     keep_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """How long it stays in memory unused; 0 for ever."""
     prompts: dict[Role, str] = {}

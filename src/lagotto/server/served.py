@@ -12,7 +12,7 @@ from lagotto.core.values import Embeddings, Scores
 from lagotto.models.computing import Wanted
 from lagotto.models.embedder import Embedder
 from lagotto.models.progress import Progress
-from lagotto.models.rendering import Rendering, Role
+from lagotto.models.rendering import Asked, Rendering, Role
 from lagotto.models.reranker import Reranker
 from lagotto.server.cache import CachedEmbedder, VectorCache
 from lagotto.server.metering import MeteredEngine
@@ -24,8 +24,8 @@ Bound = Callable[[], int | None]
 class ServedEmbedder(CachedEmbedder):
     """An embedder whose texts have a bound, whose work is counted, and whose vectors are kept where they may be.
 
-    ``prompts`` stand before texts of a role that come without prompt and instruction. ``max_characters`` gives the
-    bound that holds at the moment, since settings change while a model is loaded.
+    ``prompts`` stand before texts of a role that come without prompt, instruction and task. ``max_characters`` gives
+    the bound that holds at the moment, since settings change while a model is loaded.
     """
 
     def __init__(
@@ -35,9 +35,10 @@ class ServedEmbedder(CachedEmbedder):
         self._max_characters = max_characters
         self._prompts = prompts
 
-    def _renderer(self, role: Role, prompt: str | None, instruction: str | None) -> Rendering:
-        own = self._prompts.get(role) if prompt is None and instruction is None else prompt
-        return super()._renderer(role, own, instruction)
+    def _renderer(self, role: Role, asked: Asked) -> Rendering:
+        if asked.prompt is None and asked.instruction is None and asked.task is None:
+            asked = replace(asked, prompt=self._prompts.get(role))
+        return super()._renderer(role, asked)
 
     def encode_spans(self, texts: str | Iterable[str], spans: Any, **how: Any) -> SpanEmbeddings:
         """Vectors of spans, see `Embedder.encode_spans`. Raises `InvalidInputError` for a text that is too long."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lagotto.cards.sources import Source, locate
+from lagotto.cards.sources import Source
 from lagotto.core.errors import LagottoError, MemoryBudgetError
 from lagotto.core.memory import release_memory, resident_bytes
 from lagotto.models.embedder import Embedder
+from lagotto.models.loading import find_source
 from lagotto.models.reranker import Reranker
 from lagotto.server.admission import Admission
 from lagotto.server.catalogue import Offer
@@ -272,8 +273,8 @@ class Slots:
 
 
 def fetch(offer: Offer) -> Source:
-    """A model's files, fetched if need be. Raises what `locate` raises."""
-    return locate(offer.source, offer.options.places(), offer.options.revision)
+    """A model's files, fetched if need be. Raises what `find_source` raises."""
+    return find_source(offer.source, offer.options, offer.options.places())[0]
 
 
 def weight_bytes(offer: Offer) -> int:

@@ -14,7 +14,7 @@ from lagotto.cards.checkpoint import Checkpoint
 from lagotto.engines.base import Output, Precision
 from lagotto.engines.torch.attention import PACKED, packed, register
 from lagotto.engines.torch.devices import dtype_of
-from lagotto.engines.torch.packing import can_pack, pack, should_pack, token_types
+from lagotto.engines.torch.packing import can_pack, has_soft_cap, pack, should_pack, token_types
 from lagotto.engines.torch.pooling import Dense, pool
 from lagotto.engines.torch.weights import open_module
 
@@ -48,6 +48,8 @@ class Forward:
         """Whether batches are computed without their padding."""
         if packing:
             self._module.set_attn_implementation(PACKED)
+        elif has_soft_cap(self._module):
+            self._module.set_attn_implementation("eager")
         # The head of a classifier is computed apart from its encoder where only one token's state goes into it.
         self._encoder = self._module if self._task == "embed" else self._module.base_model
         self._run = torch.compile(self._module, dynamic=True) if compile else self._module
@@ -71,7 +73,8 @@ class Forward:
 
     def _vectors(self, batch: Batch) -> Any:
         """(rows, width) pooled vectors."""
-        vectors = pool(self._states(batch), self._lengths(batch), self._checkpoint.card.pooling)
+        card = self._checkpoint.card
+        vectors = pool(self._states(batch), self._lengths(batch), card.pooling, card.options.get("last_tokens", 1))
         for layer in self._dense:
             vectors = layer(vectors)
         return vectors

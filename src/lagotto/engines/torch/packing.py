@@ -35,13 +35,23 @@ def can_pack(config: ModelConfig, task: Task) -> bool:
 
 
 def should_pack(config: ModelConfig, task: Task, model: Any, device: str, half: bool) -> bool:
-    """Whether packing pays: on a GPU that has a kernel for it. On a CPU padded batches of like lengths are as fast."""
+    """Whether packing pays: on a GPU that has a kernel for it. On a CPU padded batches of like lengths are as fast.
+
+    With capped scores (Gemma 2) it always does: the only other way makes a matrix of heads x tokens x tokens.
+    """
+    if has_soft_cap(model):
+        return can_pack(config, task)
     if not device.startswith("cuda") or not half or torch.cuda.get_device_capability(device)[0] < 8:
         return False
     sizes = model.config
     width = getattr(sizes, "head_dim", None) or sizes.hidden_size // sizes.num_attention_heads
     fits = width <= _WIDEST_HEAD and width % 8 == 0
     return fits and can_pack(config, task) and find_kernel() is not None
+
+
+def has_soft_cap(model: Any) -> bool:
+    """Whether a module's attention caps its scores, which torch's fused kernels can't."""
+    return getattr(model.config, "attn_logit_softcapping", None) is not None
 
 
 def pack(batch: Batch, config: ModelConfig, device: str) -> tuple[dict[str, Any], Packing]:

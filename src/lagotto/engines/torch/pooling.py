@@ -22,13 +22,20 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def pool(states: Any, lengths: Any, pooling: Pooling) -> Any:
-    """(rows, tokens, hidden) states, (rows,) lengths -> (rows, hidden) float32; what is behind a length has no part."""
+def pool(states: Any, lengths: Any, pooling: Pooling, last: int = 1) -> Any:
+    """(rows, tokens, hidden) states, (rows,) lengths -> (rows, hidden) float32; what is behind a length has no part.
+
+    ``last`` is how many states ``last_tokens_mean`` averages; a shorter text has all of its own averaged.
+    """
     if pooling == "cls":
         return states[:, 0].float()
     if pooling == "last_token":
         return states[torch.arange(len(states), device=states.device), lengths - 1].float()
-    real = (torch.arange(states.shape[1], device=states.device) < lengths[:, None])[..., None]
+    places = torch.arange(states.shape[1], device=states.device)
+    real = (places < lengths[:, None])[..., None]
+    if pooling == "last_tokens_mean":
+        real &= (places >= lengths[:, None] - last)[..., None]
+        lengths = lengths.clamp(max=last)
     if pooling == "max":
         return states.masked_fill(~real, -torch.inf).amax(dim=1).float()
     total = states.masked_fill(~real, 0).sum(dim=1, dtype=torch.float32)

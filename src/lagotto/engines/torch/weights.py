@@ -9,8 +9,10 @@ from typing import Any
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
+from lagotto.engines.torch.adapters import merge
 
 _SHOWN = 5  # names in a message
+_BOTH_DIRECTIONS = (5, 2)  # the release of transformers that masks language models by `is_causal` of their config
 
 
 def open_module(checkpoint: Checkpoint, dtype: Any, device: str, attention: str | None = None) -> Any:
@@ -27,8 +29,8 @@ def open_module(checkpoint: Checkpoint, dtype: Any, device: str, attention: str 
     )  # reads headers alone; a pickle file passes our own interpreter before torch's
     if (checkpoint.folder / "adapter_config.json").is_file():
         raise CheckpointError(
-            f"{checkpoint.folder} holds an adapter (adapter_config.json) beside weights; merge it into them and save "
-            "the whole model, since transformers would load something else depending on what is installed"
+            f"{checkpoint.folder} holds an adapter (adapter_config.json) beside weights; give it a folder of its own "
+            "and open it with adapter=, since transformers would load something else depending on what is installed"
         )
     config = _config(checkpoint, transformers)
     rerank = checkpoint.card.task == "rerank"
@@ -46,6 +48,10 @@ def open_module(checkpoint: Checkpoint, dtype: Any, device: str, attention: str 
             **chosen,
         )
     _check_complete(checkpoint, weights, module, info)
+    if checkpoint.adapter is not None:
+        merge(module, checkpoint.adapter)
+    if checkpoint.card.bidirectional:
+        see_everything(module)
     return module.to(device).eval()
 
 
@@ -59,8 +65,22 @@ def _config(checkpoint: Checkpoint, transformers: Any) -> Any:
             f"{checkpoint.name}: transformers {transformers.__version__} can't build the architecture "
             f"{checkpoint.config.architecture!r} ({str(error).splitlines()[0]}); a newer transformers may"
         ) from None
+    if checkpoint.card.bidirectional:
+        if tuple(int(part) for part in transformers.__version__.split(".")[:2]) < _BOTH_DIRECTIONS:
+            raise UnsupportedModelError(
+                f"{checkpoint.name} attends in both directions, which transformers {transformers.__version__} can't "
+                f"do for {checkpoint.config.architecture!r}; install transformers 5.2 or later"
+            )
+        config.is_causal = False  # masks are made by it
     config.use_cache = False  # keys and values are for writing texts, not for reading them
     return config
+
+
+def see_everything(module: Any) -> None:
+    """Let every token of a language model see all others: each attention layer decides by a flag of its own."""
+    for part in module.modules():
+        if hasattr(part, "is_causal"):
+            part.is_causal = False
 
 
 def _check_complete(checkpoint: Checkpoint, weights: Weights, module: Any, info: dict[str, Any]) -> None:

@@ -142,11 +142,16 @@ def _submitted(llm: LLM, chats: Iterable[Chat]) -> Iterator[list[Future[Reply]]]
 
 
 class Shares:
-    """Tells a progress function of ``total`` items while ``steps`` steps are done, which need not be as many."""
+    """Tells a progress function of ``total`` items while ``steps`` steps are done, which need not be as many.
+
+    Where there is no step to do, all items are done at once.
+    """
 
     def __init__(self, done: Callable[[int], None] | None, total: int, steps: int) -> None:
         self._done, self._total, self._steps = done, total, steps
         self._taken = 0
+        if not steps and done is not None and total:
+            done(total)
 
     def step(self) -> None:
         """One step more is done."""

@@ -21,9 +21,7 @@ def ordered(
     """Numbers of the passages, the best first. A window to which no answer could be read keeps its order."""
     order = list(range(len(passages)))
     todo = windows(len(passages), strategy) * strategy.passes
-    shares = Shares(done, len(passages), max(1, len(todo)))
-    if not todo and passages:
-        shares.step()
+    shares = Shares(done, len(passages), len(todo))
     for number, (start, end) in enumerate(todo):
         part = order[start:end]
         seed = f"{strategy.seed} {number}"

@@ -54,9 +54,7 @@ def _parts(model: Embedder, request: Encode, texts: list[str]) -> Iterator[Embed
         require(model, request.model, output)
     return model.stream(
         texts,
-        role=request.role,
-        prompt=request.prompt,
-        instruction=request.instruction,
+        **request.wording(),
         dimensions=request.dimensions,
         normalize=request.normalize,
         max_length=request.max_length,
@@ -71,9 +69,7 @@ def _spans(call: Call, model: Embedder, request: Encode, texts: list[str]) -> Re
     found = model.encode_spans(
         request.input,
         spans,
-        role=request.role,
-        prompt=request.prompt,
-        instruction=request.instruction,
+        **request.wording(),
         dimensions=request.dimensions,
         normalize=request.normalize,
         max_length=request.max_length,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from lagotto.batch.long_texts import Combination, LongTexts, MultiCls, Truncation, Windows
 from lagotto.core.errors import InvalidInputError
+from lagotto.models.examples import Example
 from lagotto.models.rendering import Role
 from lagotto.models.token_outputs import OutputName
 from lagotto.server.dialects.paths import Dialect
@@ -56,6 +57,14 @@ class OutputTypes(_Part):
     multivector: DType = "f32"
 
 
+class WorkedExample(_Part):
+    """`Example`: a query of the task and a passage that answers it."""
+
+    query: StrictStr
+    response: StrictStr
+    instruct: StrictStr | None = None
+
+
 class Encode(Request):
     """``POST /v1/encode``."""
 
@@ -66,6 +75,10 @@ class Encode(Request):
     role: Role = "text"
     prompt: StrictStr | None = None
     instruction: StrictStr | None = None
+    task: StrictStr | None = None
+    """A task that the model's card names."""
+    examples: list[WorkedExample] | None = None
+    """For models with in-context learning (bge-en-icl)."""
     outputs: Annotated[list[OutputName], Field(min_length=1)] | None = None
     spans: list[Span] | list[list[Span]] | None = None
     dimensions: Count | None = None
@@ -84,6 +97,17 @@ class Encode(Request):
         if isinstance(self.truncation, MultiClsPolicy):
             return MultiCls(**self.truncation.multi_cls.model_dump())
         return self.truncation
+
+    def wording(self) -> dict[str, Any]:
+        """How the texts are written, as the library takes it."""
+        shown = None if self.examples is None else [Example(**one.model_dump()) for one in self.examples]
+        return {
+            "role": self.role,
+            "prompt": self.prompt,
+            "instruction": self.instruction,
+            "task": self.task,
+            "examples": shown,
+        }
 
     def types(self) -> OutputTypes:
         """The numbers of each output; one name is for both kinds of vectors, and for weights where they allow it."""

@@ -1,0 +1,125 @@
+"""`OpenedEmbedder`: a model in memory: what it is, what it runs on, how its vectors are compared, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lagotto.batch.long_texts import LongTexts
+from lagotto.batch.tokenizer import Tokenizer
+from lagotto.cards.schema import ModelCard
+from lagotto.core.arrays import normalize
+from lagotto.core.errors import InvalidInputError
+from lagotto.core.values import Embeddings
+from lagotto.engines.base import EngineInfo, QueueStats
+from lagotto.models.computing import Computing
+from lagotto.models.loading import Loaded
+from lagotto.models.named_tasks import tasks_of
+from lagotto.models.token_outputs import OutputName, require_dense, shape_of, token_scores
+
+
+class OpenedEmbedder:
+    """What an `Embedder` is without its ways to encode."""
+
+    _loaded: Loaded
+    _computing: Computing
+    _truncation: LongTexts
+
+    @property
+    def name(self) -> str:
+        """The name it was opened by."""
+        return self._loaded.checkpoint.name
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is: pooling, prompts, lengths, dimensions."""
+        return self._loaded.checkpoint.card
+
+    @property
+    def outputs(self) -> tuple[OutputName, ...]:
+        """What `encode` can give: ``"dense"``, ``"sparse"``, ``"multivector"``."""
+        return self._computing.outputs
+
+    @property
+    def dimension(self) -> int:
+        """Length of the dense vectors. Raises `InvalidInputError` for a model without them (SPLADE, ColBERT)."""
+        require_dense(self.outputs, self.name)
+        return self.engine.output
+
+    @property
+    def max_length(self) -> int:
+        """Tokens a text may have, special tokens included."""
+        return self._loaded.max_length
+
+    @property
+    def truncation(self) -> LongTexts:
+        """What happens to a longer text unless a call says otherwise."""
+        return self._truncation
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own tokenizer."""
+        return self._loaded.tokenizer
+
+    @property
+    def engine(self) -> EngineInfo:
+        """What computes: engine, device, precision, threads."""
+        return self._loaded.engine.info
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits over weights, tokenizer, pooling, prompts and precision: equal means equal vectors."""
+        return self._loaded.fingerprint
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that the model's card names, for ``task=``."""
+        return tasks_of(self.card)
+
+    def decode_tokens(self, weights: Mapping[int, float]) -> dict[str, float]:
+        """Sparse weights by the token's text instead of its id; of two ids with one text the larger weight counts."""
+        found: dict[str, float] = {}
+        for number, weight in weights.items():
+            text = self._loaded.tokenizer.decode([number])
+            found[text] = max(weight, found.get(text, weight))
+        return found
+
+    def similarity(
+        self, queries: Embeddings | NDArray[np.float32], documents: Embeddings | NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """(queries, documents) similarities: the cosine, or the inner product for a model that does not normalise.
+
+        A model without dense vectors compares what it gave: `lexical_matching` of weights, `max_sim_matrix` of vectors.
+        """
+        if "dense" not in self.outputs:
+            return token_scores(queries, documents)
+        a, b = (np.atleast_2d(np.asarray(x, np.float32)) for x in (queries, documents))
+        if a.shape[1] != b.shape[1]:
+            raise InvalidInputError(f"vectors of {a.shape[1]} and {b.shape[1]} dimensions can't be compared")
+        if self.card.normalize:
+            a, b = normalize(a), normalize(b)
+        out: NDArray[np.float32] = a @ b.T
+        return out
+
+    def stats(self) -> QueueStats:
+        """What waits in front of the engine, and what it has computed."""
+        return self._loaded.engine.stats()
+
+    def close(self) -> None:
+        """Finish what was started and free the weights; later calls raise `ClosedError`."""
+        self._loaded.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Embedder({self.name!r}: {shape_of(self._loaded)}, {self._loaded.describe()})"
