@@ -64,10 +64,10 @@ def shapes(config: dict, kind: str) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield from linear("classifier", 1, hidden)
 
 
-def write_weights(file: Path, config: dict, kind: str, seed: int) -> None:
+def write_weights(file: Path, tensors: list[tuple[str, tuple[int, ...]]], seed: int) -> None:
     """Write a safetensors file one tensor at a time: weights ~ N(0, 0.04), norms about 1, biases 0."""
     draw, header, at = np.random.default_rng(seed), {}, 0
-    for name, shape in shapes(config, kind):
+    for name, shape in tensors:
         size = 4 * int(np.prod(shape))
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + size]}
         at += size
@@ -75,7 +75,7 @@ def write_weights(file: Path, config: dict, kind: str, seed: int) -> None:
     head += b" " * (-len(head) % 8)
     with file.open("wb") as out:
         out.write(struct.pack("<Q", len(head)) + head)
-        for name, shape in shapes(config, kind):
+        for name, shape in tensors:
             values = np.zeros(shape, np.float32)
             if not name.endswith("bias"):
                 values = draw.standard_normal(shape, dtype=np.float32) * np.float32(0.04)
@@ -104,7 +104,7 @@ def make(out: Path, width: str, like: Path, kind: str = "encoder", seed: int = 7
     if kind == "m3":
         tokenizer = json.loads((out / "tokenizer_config.json").read_text())
         (out / "tokenizer_config.json").write_text(json.dumps(tokenizer | {"model_max_length": 8192}))
-    write_weights(out / "model.safetensors", config, kind, seed)
+    write_weights(out / "model.safetensors", list(shapes(config, kind)), seed)
     (out / "config.json").write_text(json.dumps(config, indent=1))
     if kind == "encoder":
         (out / "1_Pooling").mkdir(exist_ok=True)

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
         FlagAutoReranker,
         FlagICLModel,
         FlagLLMModel,
+        FlagLLMReranker,
         FlagModel,
         FlagReranker,
+        LayerWiseFlagLLMReranker,
+        LightWeightFlagLLMReranker,
     )
     from lagotto.llm.endpoint import ChatEndpoint
     from lagotto.models.embedder import Embedder
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from lagotto.models.judging.strategies import Listwise, Pairwise, Pointwise
     from lagotto.models.loading import resolve
     from lagotto.models.reranker import Reranker
+    from lagotto.models.score_options import ScoreOptions
     from lagotto.quantization.quantize import quantize
     from lagotto.quantization.report import QuantizationReport
 
@@ -53,6 +57,7 @@ _HOMES = {
     "JudgedRanking": "lagotto.core.judged_values",
     "JudgedScores": "lagotto.core.judged_values",
     "JudgingReport": "lagotto.core.judged_values",
+    "ScoreOptions": "lagotto.models.score_options",
     "resolve": "lagotto.models.loading",
     "demand": "lagotto.batch.demand",
     "Embeddings": "lagotto.core.values",
@@ -76,6 +81,9 @@ _HOMES = {
     "FlagAutoReranker": "lagotto.flag",
     "FlagLLMModel": "lagotto.flag",
     "FlagICLModel": "lagotto.flag",
+    "FlagLLMReranker": "lagotto.flag",
+    "LayerWiseFlagLLMReranker": "lagotto.flag",
+    "LightWeightFlagLLMReranker": "lagotto.flag",
 }
 
 __all__ = [
@@ -88,12 +96,15 @@ __all__ = [
     "FlagAutoReranker",
     "FlagICLModel",
     "FlagLLMModel",
+    "FlagLLMReranker",
     "FlagModel",
     "FlagReranker",
     "JudgedRanking",
     "JudgedScores",
     "JudgingReport",
     "LLMReranker",
+    "LayerWiseFlagLLMReranker",
+    "LightWeightFlagLLMReranker",
     "Listwise",
     "MultiCls",
     "MultiVectors",
@@ -105,6 +116,7 @@ __all__ = [
     "Ranking",
     "Report",
     "Reranker",
+    "ScoreOptions",
     "Scores",
     "SpanEmbeddings",
     "SparseVectors",

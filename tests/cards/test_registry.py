@@ -62,6 +62,12 @@ GOLDEN: list[tuple[str, str, str, int | None, int, str, tuple[str, ...]]] = [
     ("BAAI/bge-reranker-v2-gemma", "gemma", "none", None, 8192, "A: ", ("yes_logit",)),
     ("BAAI/bge-reranker-v2-minicpm-layerwise", "minicpm", "none", None, 2048, "A: ", ("layerwise",)),
     ("BAAI/bge-reranker-v2.5-gemma2-lightweight", "cost_wise_gemma", "none", None, 8192, "A: ", ("lightweight",)),
+    ("BAAI/Matroyshka-ReRanker-beir", "cost_wise_mistral", "none", None, 32768, "A: ", ("lightweight",)),
+    ("Qwen/Qwen3-Reranker-0.6B", "qwen3", "none", None, 32768, WEB, ("yes_logit",)),
+    ("Qwen/Qwen3-Reranker-4B", "qwen3", "none", None, 32768, WEB, ("yes_logit",)),
+    ("Qwen/Qwen3-Reranker-8B", "qwen3", "none", None, 32768, WEB, ("yes_logit",)),
+    ("mixedbread-ai/mxbai-rerank-base-v2", "qwen2", "none", None, 8192, "", ("yes_logit",)),
+    ("mixedbread-ai/mxbai-rerank-large-v2", "qwen2", "none", None, 8192, "", ("yes_logit",)),
     ("cross-encoder/ms-marco-MiniLM-L-6-v2", "bert", "none", None, 512, "", SCORE),
     ("BAAI/BGE-VL-base", "clip", "none", 512, 77, "", DENSE),
     ("BAAI/BGE-VL-MLLM-S1", "llava_next", "last_token", 4096, 32768, "", DENSE),
@@ -96,6 +102,7 @@ FURTHER_NAMES = words("""
     Matroyshka-ReRanker-passage Matroyshka-ReRanker-document Matroyshka-ReRanker-beir
     BGE-VL-base BGE-VL-large BGE-VL-MLLM-S1 BGE-VL-MLLM-S2 BGE-VL-v1.5-zs BGE-VL-v1.5-mmeb BGE-VL-Screenshot
     bge-visualized ms-marco-MiniLM-L-6-v2 ms-marco-MiniLM-L-12-v2
+    Qwen3-Reranker-0.6B Qwen3-Reranker-4B Qwen3-Reranker-8B mxbai-rerank-base-v2 mxbai-rerank-large-v2
 """)
 
 GOOD_ROW = """
@@ -260,7 +267,7 @@ def test_llm_embedder_names_the_prompts_of_six_tasks() -> None:
 
 def test_llm_rerankers_say_how_to_read_a_score() -> None:
     for one in all_cards():
-        if one.task == "rerank" and one.heads != SCORE:
+        if one.task == "rerank" and one.heads != SCORE and one.name.startswith("BAAI/"):
             assert (one.query.instruction, one.document.instruction) == ("A: ", "B: ")
             assert one.options["prompt"].endswith(".")
             assert one.options["separator"] == "\n"
@@ -379,6 +386,9 @@ WITH_TORCH = words("""
     e5-mistral-7b-instruct SFR-Embedding-Mistral SFR-Embedding-2_R Linq-Embed-Mistral
     bge-multilingual-gemma2 bge-en-icl LLARA-pretrain LLARA-passage LLARA-document LLARA-beir
     gte-Qwen2-7B-instruct gte-Qwen2-1.5B-instruct gte-Qwen1.5-7B-instruct
+    bge-reranker-v2-gemma bge-reranker-v2-minicpm-layerwise bge-reranker-v2.5-gemma2-lightweight
+    Matroyshka-ReRanker-passage Matroyshka-ReRanker-document Matroyshka-ReRanker-beir
+    Qwen3-Reranker-0.6B Qwen3-Reranker-4B Qwen3-Reranker-8B mxbai-rerank-base-v2 mxbai-rerank-large-v2
 """)
 
 

@@ -145,7 +145,7 @@ def test_offline_nothing_is_fetched(places: Places, tmp_path: Path) -> None:
     [
         (Embedder, "BAAI/BGE-VL-base", UnsupportedModelError),
         (Embedder, "modelscope:BAAI/BGE-VL-base@master", UnsupportedModelError),
-        (Reranker, "BAAI/bge-reranker-v2-gemma", UnsupportedModelError),
+        (Reranker, "jinaai/jina-reranker-v1-turbo-en", UnsupportedModelError),
         (Embedder, "BAAI/bge-reranker-base", InvalidInputError),
         (Reranker, "BAAI/bge-base-en-v1.5", InvalidInputError),
     ],

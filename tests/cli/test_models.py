@@ -233,3 +233,13 @@ def test_verify_on_the_torch_engine(run, tiny_bert):
     assert result.exit_code == 0, result.output
     checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
     assert checks["forward bf16"]["ok"]
+
+
+def test_verify_an_llm_reranker(run, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from support.llm_rerankers import CARDS, write_layerwise
+
+    folder = write_layerwise(tmp_path / "layers", "minicpm", max_position_embeddings=2048)
+    result = run("models", "verify", folder, "--card", CARDS["minicpm"], "--precision", "f32", "--json")
+    assert failed(result) == {}

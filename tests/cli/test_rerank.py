@@ -71,3 +71,35 @@ def test_an_embedder_is_refused(run, tiny_bert):
     result = run("rerank", "-m", tiny_bert, "-Q", "panda", input="dog\n")
     assert result.exit_code == 1
     assert "no sequence-classification head" in result.stderr
+
+
+def test_an_llm_reranker_takes_layers(run, documents, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from lagotto import ScoreOptions
+    from support.llm_rerankers import CARDS, open_ranker, write_layerwise
+
+    folder = write_layerwise(tmp_path / "light", "cost_wise_gemma")
+    ask = [
+        "rerank",
+        "-m",
+        folder,
+        "--card",
+        CARDS["cost_wise_gemma"],
+        "-Q",
+        "a panda",
+        documents,
+        "--json",
+        "--precision",
+    ]
+    layers = ["--cutoff-layers", "3", "--compress-layers", "1,2", "--compress-ratio", "2", "--prompt", "same_meaning"]
+    result = run(*ask, "f32", *layers)
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    options = ScoreOptions(cutoff_layers=3, compress_layers=[1, 2], compress_ratio=2, prompt="same_meaning")
+    with open_ranker(folder, "cost_wise_gemma") as model:
+        wanted = model.rank("a panda", DOCUMENTS, options=options)
+    assert [row["score"] for row in rows] == pytest.approx([hit.score for hit in wanted], abs=1e-4)
+    wrong = run(*ask, "f32", "--compress-layers", "a")
+    assert wrong.exit_code != 0
+    assert "give layers as 24 or 16,24" in wrong.output

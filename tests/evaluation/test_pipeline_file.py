@@ -113,6 +113,11 @@ precision = "bf16"
 max_length = 512
 revision = "v1"
 card = "BAAI/bge-reranker-large"
+cutoff_layer = 28
+compress_layers = [16, 24]
+compress_ratio = 2
+instruction = "Find"
+prompt = "Is it?"
 
 [[system]]
 name = "words"
@@ -172,6 +177,11 @@ def test_every_key(read):
         max_length=512,
         revision="v1",
         card="BAAI/bge-reranker-large",
+        cutoff_layer=28,
+        compress_layers=(16, 24),
+        compress_ratio=2,
+        instruction="Find",
+        prompt="Is it?",
     )
     told = {
         "query_prompt": "q: ",

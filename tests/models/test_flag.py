@@ -120,9 +120,6 @@ LLMS = {
 LATER = ["gte-multilingual-base", "gte-large-en-v1.5"]
 RERANKERS = ["bge-reranker-base", "bge-reranker-large", "bge-reranker-v2-m3", "bce-reranker-base_v1"]
 RERANKERS_LATER = [
-    "bge-reranker-v2-gemma",
-    "bge-reranker-v2-minicpm-layerwise",
-    "bge-reranker-v2.5-gemma2-lightweight",
     "jina-reranker-v2-base-multilingual",
     "gte-multilingual-reranker-base",
     "jina-reranker-v1-turbo-en",
@@ -510,9 +507,6 @@ def test_an_unlisted_model_is_opened_as_its_model_class(tiny_bert: Path, tiny_re
     ("kind", "name"),
     [
         (FlagAutoModel, "decoder-only-pseudo_moe"),
-        (FlagAutoReranker, "decoder-only-base"),
-        (FlagAutoReranker, "decoder-only-layerwise"),
-        (FlagAutoReranker, "decoder-only-lightweight"),
     ],
 )
 def test_planned_model_classes_say_that_they_come_later(opened: None, kind: Any, name: str) -> None:

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from lagotto.core import errors
 from lagotto.server.call import PRIORITY, TIMEOUT
 from lagotto.server.dialects.schemas import base, cohere, infinity, jina, native, openai, shared, tei, vllm, voyage
+from lagotto.server.dialects.schemas.scoring import Scored
 from lagotto.server.settings import Settings, load_settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -136,17 +137,31 @@ BODIES: dict[str, Any] = {
 def test_every_field_of_a_request_is_told_and_no_other(path: str) -> None:
     model = BODIES[path]
     told = {words(row[0])[0]: row[1] for row in rows(section(f"### `POST {path}`"))}
-    assert list(told) == list(dict.fromkeys([*told, *model.model_fields]))
-    assert set(told) == set(model.model_fields)
+    fields = {name for name in model.model_fields if not issubclass(model, Scored) or name not in Scored.model_fields}
+    assert set(told) == fields
     assert {name for name, meaning in told.items() if meaning.endswith("required")} == {
         name for name, field in model.model_fields.items() if field.is_required()
     }
 
 
+def test_the_fields_of_llm_rerankers_are_told_once() -> None:
+    told = [words(row[0])[0] for row in rows(section("### Fields of LLM rerankers"))]
+    assert told == list(Scored.model_fields)
+    ranking = [path for path, model in BODIES.items() if issubclass(model, Scored)]
+    assert sorted(ranking) == sorted(path for path in BODIES if re.search("rerank|score|predict|classify", path))
+
+
 def test_every_kind_of_body_is_told() -> None:
     modules = (cohere, infinity, jina, native, openai, shared, tei, vllm, voyage)
     found = {kind for module in modules for kind in vars(module).values() if isinstance(kind, type)}
-    parts = {cohere.CohereInput, tei.TeiRequest, tei.TeiSimilarityInputs, tei.TeiSimilarityParameters, base.Request}
+    parts = {
+        cohere.CohereInput,
+        tei.TeiRequest,
+        tei.TeiSimilarityInputs,
+        tei.TeiSimilarityParameters,
+        base.Request,
+        Scored,
+    }
     assert {kind for kind in found if issubclass(kind, base.Request)} - parts == set(BODIES.values())
 
 

@@ -88,6 +88,7 @@ GOOD: dict[str, Any] = {
     "rerank": [{"model": "ranker", "query": "a", "documents": ["b", "c"]}],
     "tei/rerank": [{"query": "a", "texts": ["b"], "return_text": True}],
     "score": [{"model": "ranker", "text_1": "a", "text_2": ["b", "c"]}],
+    "classify": [{"model": "ranker", "input": [["a", "b"], ["c", "d"]]}],
     "predict": [{"inputs": ["a", "b"]}, {"inputs": [["a", "b"], ["c", "d"]]}],
     "similarity": [{"inputs": {"source_sentence": "a", "sentences": ["b"]}}],
     "tokenize": [{"inputs": ["a dog"]}],

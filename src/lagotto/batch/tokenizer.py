@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lagotto.batch.layout import Layout, cut, room, too_long
+from lagotto.batch.document_parts import Reading, parts_of
+from lagotto.batch.layout import Layout, cut, room
 from lagotto.batch.long_texts import LongTexts, Truncation, Windows, check_truncation
 from lagotto.batch.offsets import TokenRanges, lowered, original, without_space
+from lagotto.batch.pair_prompt import PairPrompt, alike
 from lagotto.batch.sequences import Sequences
 from lagotto.batch.template import find_template
 from lagotto.batch.tokens import Token
-from lagotto.batch.windows import windows
-from lagotto.core.errors import CheckpointError, InvalidInputError, TextTooLongError
+from lagotto.core.errors import CheckpointError, InvalidInputError
 from lagotto.core.hardware import available_cpus
 
 if TYPE_CHECKING:
@@ -138,33 +139,19 @@ class Tokenizer:
         sequence.
         """
         check_truncation(truncation)
-        t = self.template
+        reading, t = Reading(truncation, document_max_length, overlap, max_windows), self.template
         fit = room(max_length, len(t.prefix) + len(t.between) + len(t.suffix), least=2)
         query_room = min(query_max_length or max_length * 3 // 4, fit - 1)
-        keep_all = truncation == "error" or max_windows is None
-        document_room = max_length if max_windows == 1 else None if keep_all else (max_windows or 1) * max_length
         queries = self._tokenize_once([q for q, _ in pairs], query_room, truncation, start)
-        documents = self._tokenize([d for _, d in pairs], document_room, truncation, start)
+        documents = self._tokenize([d for _, d in pairs], reading.room(max_length), truncation, start)
         out = Sequences([], [], [], [], len(pairs))
         for number, (query, document) in enumerate(zip(queries, documents, strict=True), start):
             kept = query[slice(*cut(len(query), query_room, truncation, number))]
             size = fit - len(kept)
-            whole = len(document)
-            if document_max_length is not None:
-                document = document[slice(*cut(whole, document_max_length, truncation, number))]
-            if max_windows == 1:
-                parts = [document[slice(*cut(len(document), size, truncation, number))]]
-                covered = len(parts[0])
-            else:
-                spans = windows(len(document), size, min(overlap, size // 2))[:max_windows]
-                if truncation == "left":  # laid from the end
-                    spans = [(len(document) - b, len(document) - a) for a, b in reversed(spans)]
-                parts, covered = [document[a:b] for a, b in spans], spans[-1][1] - spans[0][0]
-                if covered < len(document) and truncation == "error":
-                    raise TextTooLongError(too_long(number, len(document), covered))
+            parts, whole = parts_of(document, size, reading, number)
             head = [*t.prefix, *kept, *t.between]
             before = len(t.prefix) + len(kept)
-            lost = len(kept) < len(query) or covered < whole
+            lost = len(kept) < len(query) or not whole
             for part in parts:
                 out.ids.append(np.array([*head, *part, *t.suffix], np.int32))
                 out.second.append(len(out.ids[-1]) if t.second_offset is None else before + t.second_offset)
@@ -176,9 +163,30 @@ class Tokenizer:
         """The tokens of texts without special tokens, all of them."""
         return self._tokenize(texts, None, "error", start)
 
+    def encode_prompted(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        prompt: PairPrompt,
+        max_length: int,
+        reading: Reading,
+        *,
+        query_max_length: int | None = None,
+        start: int = 0,
+    ) -> Sequences:
+        """As `encode_pairs`, written into the prompt of a language model; see `PairPrompt` for what fits."""
+        written = [(prompt.write_query(query), prompt.write_document(document)) for query, document in pairs]
+        room = query_max_length or max_length * 3 // 4
+        queries = self._tokenize_once([q for q, _ in written], room, reading.truncation, start)
+        documents = self._tokenize([d for _, d in written], reading.room(max_length), reading.truncation, start)
+        return prompt.lay_out(queries, documents, max_length, room, reading, start)
+
+    def plain(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text without special tokens around it."""
+        return tuple(self._tokenize([text], None, "error")[0])
+
     def count(self, text: str) -> int:
-        """Tokens of a text without special tokens."""
-        return len(self._tokenize([text], None, "right")[0])
+        """How many tokens a text has without special tokens."""
+        return len(self.plain(text))
 
     def token_id(self, token: str) -> int | None:
         """The id of a token as the vocabulary spells it; None for one it does not have."""
@@ -297,14 +305,9 @@ def shorten(text: str, room: int, truncation: Truncation) -> str:
 
 def shared(tokens: Sequence[int], before: Sequence[int], after: Sequence[int]) -> tuple[int, int]:
     """How many tokens of a text are its prompt's, in front and behind; one that reaches into the text is not."""
-    front = _alike(tokens, before)
+    front = alike(tokens, before)
     end = tokens[max(front, len(tokens) - len(after)) :]
-    return front, _alike(end[::-1], after[::-1])
-
-
-def _alike(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike."""
-    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return front, alike(end[::-1], after[::-1])
 
 
 def _check_unicode(suspects: Sequence[str], texts: Sequence[str], start: int) -> None:

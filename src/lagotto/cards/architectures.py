@@ -22,6 +22,9 @@ NATIVE_DECODERS = ("llama", "mistral", "qwen2", "qwen3")
 DECODERS = ("gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3")
 """Language models: a token sees those before it (all, if trained so), and the last one's state stands for the text."""
 
+OWN_DECODERS = ("cost_wise_gemma", "cost_wise_mistral", "minicpm")
+"""Language models that transformers does not build: BGE's rerankers, whose layers `lagotto.engines.torch` computes."""
+
 TORCH_ARCHITECTURES = (
     "albert",
     "bert",
@@ -56,4 +59,4 @@ def engine_for(architecture: str) -> EngineName | None:
     """
     if architecture in NATIVE_ARCHITECTURES:
         return "openvino"
-    return "torch" if architecture in TORCH_ARCHITECTURES else None
+    return "torch" if architecture in (*TORCH_ARCHITECTURES, *OWN_DECODERS) else None

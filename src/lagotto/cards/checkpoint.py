@@ -12,6 +12,7 @@ from lagotto.cards.architectures import (
     LARGEST_NATIVE_DECODER,
     NATIVE_ARCHITECTURES,
     NATIVE_DECODERS,
+    OWN_DECODERS,
     EngineName,
     engine_for,
 )
@@ -22,7 +23,9 @@ from lagotto.cards.end_token import read_end_token
 from lagotto.cards.fingerprint import fingerprint
 from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, read_folder
 from lagotto.cards.hubs import HEAD_FILES
+from lagotto.cards.llm_rerankers import folder_options, is_llm_reranker
 from lagotto.cards.model_config import ModelConfig
+from lagotto.cards.native_decoder import native_decoder, plainly_embeds
 from lagotto.cards.quantized import QuantizedFacts, check_usable, read_quantized
 from lagotto.cards.registry import find_card, find_named, suggest
 from lagotto.cards.schema import ModelCard, Pooling, Task
@@ -51,15 +54,15 @@ class Checkpoint:
     """How a late-interaction model writes texts and projects tokens; None for any other model."""
     end_token: str = ""
     """Token that every text has to end with; empty where nobody asks for one."""
+    decoder: DecoderConfig | None = None
+    """The layers of a language model whose graph Lagotto builds for OpenVINO; None for any other model."""
     adapter: Adapter | None = None
     """Changes the weights when they are loaded."""
 
     @property
     def native(self) -> bool:
-        """Whether Lagotto builds its graph for OpenVINO; everything else is transformers' to build."""
-        card = self.card
-        ordinary = card.task == "embed" and not card.bidirectional and card.pooling != "last_tokens_mean"
-        return isinstance(self.config, EncoderConfig) or (isinstance(self.config, DecoderConfig) and ordinary)
+        """Whether Lagotto builds its graph for OpenVINO."""
+        return self.decoder is not None or isinstance(self.config, EncoderConfig)
 
     @property
     def max_length(self) -> int:
@@ -130,10 +133,12 @@ def open_checkpoint(
     check_pooling(pooling)
     facts = read_folder(source.folder)
     config = read_config(facts.config, facts.transformer, plain=row is not None and not row.remote_code)
-    if task == "rerank" and not facts.reranker:
+    prompted = row is not None and is_llm_reranker(row)
+    if task == "rerank" and not facts.reranker and not prompted:
         raise CheckpointError(
             f"{source.name} has no sequence-classification head (config.json: architectures "
-            f"{facts.config.get('architectures')}), so it can't score pairs; use Embedder, or name a reranker"
+            f"{facts.config.get('architectures')}), so it can't score pairs; use Embedder, or name a reranker. For a "
+            "language model that was made from a listed reranker name that: card='BAAI/bge-reranker-v2-gemma'"
         )
     if not (facts.transformer / "tokenizer.json").is_file():
         raise ModelNotFoundError(
@@ -146,6 +151,8 @@ def open_checkpoint(
         row = row or (find_card(quantized.card) if quantized.card else None)
         pooling = pooling or quantized.pooling
     understood = card_from_folder(source.name, facts, row, pooling)
+    if prompted:
+        understood = understood.with_changes(options=folder_options(understood, facts.config, facts.transformer))
     _check_task(understood, task)
     _check_head(understood, config)
     _check_expansion(facts, config)
@@ -160,6 +167,7 @@ def open_checkpoint(
         quantized,
         facts.colbert,
         read_end_token(facts.transformer, understood),
+        native_decoder(facts.config, facts.transformer, understood, config.max_tokens),
     )
 
 
@@ -199,17 +207,17 @@ def runs(card: ModelCard) -> bool:
 def runs_on(card: ModelCard) -> EngineName | None:
     """The engine that runs the model on a CPU; None for one that no engine runs yet.
 
-    An encoder or language model with a dense vector or a classification head runs, and an encoder of Lagotto's own with
-    sparse weights or token vectors alone (SPLADE, ColBERT), unless its authors run it through code of their own.
+    An encoder or language model with a dense vector or a classification head runs, a language model that reranks, and
+    an encoder of Lagotto's own with sparse weights or token vectors alone (SPLADE, ColBERT), unless its authors run it
+    through code of their own that is not written here.
     """
-    if card.remote_code:
+    if card.remote_code and card.architecture not in OWN_DECODERS:
         return None
     engine = engine_for(card.architecture)
     small = card.parameters is not None and card.parameters * 1_000_000 <= LARGEST_NATIVE_DECODER
-    ordinary = card.task == "embed" and not card.bidirectional and card.pooling != "last_tokens_mean"
-    if ordinary and small and card.architecture in NATIVE_DECODERS:
+    if small and card.architecture in NATIVE_DECODERS and plainly_embeds(card):
         engine = "openvino"
-    if "classification" in card.heads or ("dense" in card.heads and card.pooling != "none"):
+    if "classification" in card.heads or is_llm_reranker(card) or ("dense" in card.heads and card.pooling != "none"):
         return engine
     return engine if engine == "openvino" and {"sparse", "multi_vector"} & set(card.heads) else None
 
@@ -239,7 +247,7 @@ def _check_task(card: ModelCard, task: Task) -> None:
 
 
 def _check_head(card: ModelCard, config: ModelConfig) -> None:
-    if card.task == "rerank" and config.num_labels != 1:
+    if "classification" in card.heads and config.num_labels != 1:
         raise UnsupportedModelError(f"{card.name} has {config.num_labels} labels; a reranker gives one score per pair")
     if card.pooling == "none" and card.task == "embed" and "multi_vector" not in card.heads:
         raise UnsupportedModelError(f"{card.name}: an encoder needs a pooling to give one vector")

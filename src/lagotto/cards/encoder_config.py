@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from lagotto.cards.architectures import NATIVE_ARCHITECTURES
-from lagotto.cards.decoder_config import decoder_config
 from lagotto.cards.model_config import ModelConfig, label_count, transformers_config
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
 
@@ -30,14 +29,13 @@ class EncoderConfig(ModelConfig):
 
 
 def read_config(raw: Mapping[str, Any], folder: Path, *, plain: bool = False) -> ModelConfig:
-    """The sizes in config.json's content: `EncoderConfig` or `DecoderConfig` where Lagotto builds the graph.
+    """The sizes in config.json's content: an `EncoderConfig` for the two architectures whose graph Lagotto builds.
 
     ``plain`` is for `transformers_config`. Raises what `encoder_config` and `transformers_config` raise.
     """
     if raw.get("model_type") in NATIVE_ARCHITECTURES:
         return encoder_config(raw, folder)
-    sizes = transformers_config(raw, folder, plain=plain)
-    return decoder_config(raw, sizes) or sizes
+    return transformers_config(raw, folder, plain=plain)
 
 
 def encoder_config(raw: Mapping[str, Any], folder: Path) -> EncoderConfig:

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lagotto.cards.architectures import NATIVE_ARCHITECTURES, POSITIONS_FROM_PADDING, TORCH_ARCHITECTURES
+from lagotto.cards.architectures import (
+    NATIVE_ARCHITECTURES,
+    OWN_DECODERS,
+    POSITIONS_FROM_PADDING,
+    TORCH_ARCHITECTURES,
+)
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
 
 _CODE = ("AutoModel", "AutoModelForSequenceClassification")
@@ -59,13 +64,14 @@ def transformers_config(raw: Mapping[str, Any], folder: Path, *, plain: bool = F
     """
     where = folder / "config.json"
     architecture = raw.get("model_type")
-    if architecture not in TORCH_ARCHITECTURES:
+    if architecture not in (*TORCH_ARCHITECTURES, *OWN_DECODERS):
         raise UnsupportedModelError(
             f"{where}: architecture {architecture!r} is not run by this version; it runs "
             f"{' and '.join(NATIVE_ARCHITECTURES)} encoders, and with torch also "
             f"{', '.join(name for name in TORCH_ARCHITECTURES if name not in NATIVE_ARCHITECTURES)}"
         )
-    if not plain and (code := sorted(set(raw.get("auto_map") or ()) & set(_CODE))):
+    code = sorted(set(raw.get("auto_map") or ()) & set(_CODE))
+    if code and not plain and architecture not in OWN_DECODERS:  # what theirs does is written here
         raise UnsupportedModelError(
             f"{where}: auto_map asks for Python code of the checkpoint's own ({', '.join(code)}), which Lagotto never "
             f"executes; a plain {architecture} may compute something else. Remove auto_map if you know it does not, or "

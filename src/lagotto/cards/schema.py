@@ -19,6 +19,11 @@ Pooling = Literal[
 ``splade_max`` and ``splade_sum`` make a weight for each vocabulary entry of the logits of a masked language model."""
 Head = Literal["dense", "sparse", "multi_vector", "classification", "yes_logit", "layerwise", "lightweight"]
 """What is computed from the hidden states."""
+LLM_HEADS: tuple[Head, ...] = ("yes_logit", "layerwise", "lightweight")
+"""Heads of language models that rerank: they read the last token's state of a prompt that holds the pair.
+
+``yes_logit`` compares it with rows of the vocabulary, ``layerwise`` with a head a layer; ``lightweight`` also shortens
+passages between layers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,13 @@ class Weights(Mapping[str, npt.NDArray[Any]]):
         """The dtype that ``weights[name]`` will have, without reading it."""
         return self._tensors[name].dtype()
 
+    def bits(self, name: str) -> npt.NDArray[Any]:
+        """The values of one tensor as they are stored; bfloat16, which numpy has not, as uint16 (`stored_as` tells).
+
+        A transposed bfloat16 tensor of a pickle file comes as float32.
+        """
+        return self._tensors[name].bits()
+
     def stored_as(self, name: str) -> str:
         """The element type in the file by its safetensors name, e.g. ``"BF16"``, without reading the tensor."""
         return self._tensors[name].kind

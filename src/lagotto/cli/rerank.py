@@ -39,6 +39,24 @@ def rerank(
     offline: options.Offline = None,
     revision: options.Revision = None,
     card: options.Card = None,
+    cutoff_layers: Annotated[
+        int | None, typer.Option("--cutoff-layers", metavar="N", help="LLM rerankers: read the score after this layer.")
+    ] = None,
+    compress_layers: Annotated[
+        str | None,
+        typer.Option("--compress-layers", metavar="N,...", help="LLM rerankers: shorten passages after these layers,"),
+    ] = None,
+    compress_ratio: Annotated[
+        int | None, typer.Option("--compress-ratio", metavar="N", help="so many tokens to one: 1, 2, 4 or 8.")
+    ] = None,
+    instruction: Annotated[
+        str | None,
+        typer.Option("--instruction", metavar="TEXT", help="LLM rerankers: the task, or a query prefix."),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", metavar="TEXT", help="LLM rerankers: the question about a pair, or its name."),
+    ] = None,
     llm_url: llm.Url = None,
     llm_model: llm.Model = None,
     key_variable: llm.KeyVariable = None,
@@ -75,6 +93,11 @@ def rerank(
         "cache_dir": cache_dir,
         "models_dir": models_dir,
         "offline": offline,
+        "cutoff_layers": cutoff_layers,
+        "compress_layers": None if compress_layers is None else _numbers(compress_layers),
+        "compress_ratio": compress_ratio,
+        "instruction": instruction,
+        "prompt": prompt,
     }
     asking = {
         "llm_model": llm_model,
@@ -117,14 +140,19 @@ def _check(model: str | None, llm_url: str | None, computing: Mapping[str, Any],
 
 def _open(model: str | None, llm_url: str | None, computing: Mapping[str, Any], asking: Mapping[str, Any]) -> Ranker:
     """Whichever reranker was named."""
+    from dataclasses import fields
+
     from lagotto.models.judging.opening import open_llm_reranker
     from lagotto.models.reranker import Reranker
+    from lagotto.models.score_options import ScoreOptions
 
     if llm_url is not None:
         more = dict(asking)
         return open_llm_reranker(llm_url, more.pop("llm_model"), more.pop("strategy") or "listwise", more)
     assert model is not None  # `_check` says so
-    return Reranker(model, **{name: value for name, value in computing.items() if value is not None})
+    given = {name: value for name, value in computing.items() if value is not None}
+    asked = {field.name: given.pop(field.name) for field in fields(ScoreOptions) if field.name in given}
+    return Reranker(model, options=ScoreOptions(**asked), **given)
 
 
 def _show(ranking: Ranking, rows: Sequence[Row], as_json: bool) -> None:
@@ -141,3 +169,13 @@ def _show(ranking: Ranking, rows: Sequence[Row], as_json: bool) -> None:
     room = max(20, terminal_columns() - taken)
     shown = [(*line, cut(plain(hit.text), room)) for line, hit in zip(lines, ranking, strict=True)]
     typer.echo(table((*header, "text"), shown, right=(0, 1, 2)))
+
+
+def _numbers(text: str) -> list[int]:
+    """Numbers between commas. Raises `InvalidInputError` for anything else."""
+    from lagotto.core.errors import InvalidInputError
+
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InvalidInputError(f"--compress-layers is {text!r}; give layers as 24 or 16,24") from None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.checkpoint import Checkpoint, open_checkpoint
 from lagotto.cards.folder import FolderFacts, read_folder
+from lagotto.cards.llm_rerankers import is_llm_reranker
 from lagotto.cards.model_config import hidden_size
 from lagotto.cards.registry import find_card
 from lagotto.cards.schema import ModelCard, Task
@@ -57,7 +58,9 @@ def checks(name: str, options: Options) -> Iterator[Check]:
         if (source.folder / RECORD).is_file():
             yield _check("sha256", verify_starter(source.folder), "every file is as it was converted")
         step = "config"
-        task: Task = "rerank" if facts.reranker else "embed"
+        listed = find_card(options.card) if options.card else source.row
+        prompted = listed is not None and is_llm_reranker(listed)  # of which the folder itself says nothing
+        task: Task = "rerank" if facts.reranker or prompted else "embed"
         checkpoint = open_checkpoint(source, task, card=options.card, pooling=options.pooling)
         yield Check(step, True, f"{checkpoint.config.architecture}, {checkpoint.max_length} tokens")
         if (int8 := checkpoint.quantized) is not None:
@@ -92,7 +95,8 @@ def _card(row: ModelCard | None, facts: FolderFacts) -> Check:
 
 def _claims(facts: FolderFacts, row: ModelCard) -> Iterator[tuple[str, object, object]]:
     yield "architecture", facts.config.get("model_type"), row.architecture
-    yield "task", "rerank" if facts.reranker else "embed", row.task
+    if not is_llm_reranker(row):
+        yield "task", "rerank" if facts.reranker else "embed", row.task
     yield "max_length", facts.max_length, row.max_length
     if row.task == "embed":
         if "dense" in row.heads:

@@ -9,6 +9,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from lagotto.core.errors import InvalidInputError
 from lagotto.core.token_values import MultiVectors, SparseVectors
 
 
@@ -77,7 +78,7 @@ class Scores:
     """
 
     scores: NDArray[np.float32]
-    """(n,) the model's raw logits, or values in 0..1 when normalised."""
+    """(n,) the model's raw logits, or values in 0..1 when normalised; (n, layers) for several layers."""
     tokens: NDArray[np.int32]
     """(n,) tokens the model saw for each pair, all its windows together."""
     truncated: NDArray[np.bool_]
@@ -90,6 +91,10 @@ class Scores:
         return iter(self.scores.tolist())
 
     def __getitem__(self, index: int) -> float:
+        if self.scores.ndim > 1:
+            raise InvalidInputError(
+                "there is a score for each of several layers: index the array, .scores[pair, layer]"
+            )
         return float(self.scores[index])
 
     def __array__(self, dtype: np.dtype[np.generic] | None = None, copy: bool | None = None) -> NDArray[np.generic]:

@@ -21,8 +21,30 @@ f16 is the torch engine's alone; int8 is for folders of int8 weights, on the CPU
 Device = str | Sequence[str]
 """``"auto"``, ``"cpu"``, ``"mps"``, ``"cuda"``, ``"cuda:1"``; several as ``"cuda:0,cuda:1"`` or as a list."""
 
-Output = Literal["pooled", "states"]
-"""What is asked of a batch: one vector (or logit) a row, or the last hidden state of every token."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """How a language model scores pairs. A value: rows of equal scoring may share a batch, others may not."""
+
+    yes: int | None = None
+    """The token whose logit is the score; None where each layer has a head of its own."""
+    no: int | None = None
+    """The token whose logit is taken from it."""
+    cutoff_layers: tuple[int, ...] = ()
+    """After how many layers a score is read, one for each; empty: after the last one."""
+    compress_layers: tuple[int, ...] = ()
+    """After how many layers a pair's passage is shortened,"""
+    compress_ratio: int = 1
+    """and how many of its tokens become one."""
+    closing: int = 0
+    """Tokens behind the passage, which are not shortened."""
+    compat: bool = False
+    """Scores as upstream's code computes them, mistakes included."""
+
+
+Output = Literal["pooled", "states"] | Scoring
+"""What is asked of a batch: one vector (or logit) a row, the last hidden state of every token, or a language model's
+scores of pairs."""
 
 TOKEN_BUDGET = 768
 """Padded tokens a batch on a CPU: enough to keep matrix products busy, few enough that activations stay in the cache.
@@ -94,7 +116,8 @@ class Engine(Protocol):
         With ``"states"`` it gives (rows, tokens, hidden). A token behind a row's length has a state too, for which it
         looked at the tokens within the length; these do not see it. (Torch's packed batches leave such tokens out:
         models that have them are not run there.) The tokens' axis may be longer than the batch's. Only embedders have
-        states. Never waits: callers bound what they have in flight. The call's `Demand` says how urgent it is; a row
+        states. With a `Scoring`, the only thing to ask of a reranker that is a language model, it gives (rows, layers).
+        Never waits: callers bound what they have in flight. The call's `Demand` says how urgent it is; a row
         still queued at its deadline ends its batch with `DeadlineExceededError`, a breakdown with `EngineError`.
         Raises `ClosedError`.
         """

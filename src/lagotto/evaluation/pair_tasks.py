@@ -151,7 +151,9 @@ def _by_reranker(
     if isinstance(rerank, LLMRerank):
         return _by_llm(bench, rerank, data, counts)
     with bench.watcher.stage(f"{data.name}: reranking", sum(counts), "pair") as done:
-        stored = bench.store.score(bench.reranker(rerank), pairs(), done, max_windows=rerank.max_windows)
+        stored = bench.store.score(
+            bench.reranker(rerank), pairs(), done, max_windows=rerank.max_windows, options=rerank.options
+        )
     return stored.values().reshape(-1), (model_stage("rerank", rerank.model, stored),), ()
 
 

@@ -11,6 +11,7 @@ from lagotto.heads.similarity import M3_WEIGHTS, check_weights
 from lagotto.llm.endpoint import CONCURRENCY
 from lagotto.models.judging.opening import open_llm_reranker
 from lagotto.models.judging.reranker import LLMReranker
+from lagotto.models.score_options import ScoreOptions
 from lagotto.models.token_outputs import OutputName
 from lagotto.search.analysis import Analyzer
 from lagotto.search.bm25 import Bm25
@@ -130,6 +131,23 @@ class Rerank:
     max_length: int | None = None
     revision: str | None = None
     card: str | None = None
+    cutoff_layer: int | None = None
+    """Of a language model, as the rest: the layer its score is read after."""
+    compress_layers: tuple[int, ...] | None = None
+    compress_ratio: int | None = None
+    instruction: str | None = None
+    prompt: str | None = None
+
+    @property
+    def options(self) -> ScoreOptions:
+        """What a language model is asked; see `ScoreOptions`."""
+        return ScoreOptions(
+            cutoff_layers=self.cutoff_layer,
+            compress_layers=self.compress_layers,
+            compress_ratio=self.compress_ratio,
+            instruction=self.instruction,
+            prompt=self.prompt,
+        )
 
 
 @dataclass(frozen=True, slots=True)

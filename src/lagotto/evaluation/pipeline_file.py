@@ -111,8 +111,9 @@ def _leg(row: object, where: str) -> Leg:
 
 def _part(kind: type[T], system: Mapping[str, Any], name: str, where: str) -> T | None:
     row = system.get(name)
-    if isinstance(row, Mapping) and "weights" in row:
-        row = {**row, "weights": tuple(_list(row["weights"], f"{where}: weights"))}
+    if isinstance(row, Mapping):
+        lists = [key for key in ("weights", "compress_layers") if key in row]
+        row = {**row, **{key: tuple(_list(row[key], f"{where}: {key}")) for key in lists}}
     return None if row is None else _table(kind, row, f"{where}: {name}")
 
 

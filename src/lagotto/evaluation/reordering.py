@@ -123,7 +123,8 @@ def reranked(bench: Workbench, rerank: Rerank | LLMRerank, data: RetrievalData, 
             judged = judge(bench, rerank, groups(), len(first), done)
             stored, notes = judged.stored, judged.notes
         else:
-            stored = bench.store.score(bench.reranker(rerank), pairs(), done, max_windows=rerank.max_windows)
+            reranker = bench.reranker(rerank)
+            stored = bench.store.score(reranker, pairs(), done, max_windows=rerank.max_windows, options=rerank.options)
     scores = np.full(first.shape, -np.inf, np.float32)
     scores[there] = stored.values().reshape(-1)
     cut = int(stored.truncated.sum())

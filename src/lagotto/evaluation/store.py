@@ -40,6 +40,7 @@ from lagotto.evaluation.instructions import Wording
 from lagotto.models.embedder import Embedder
 from lagotto.models.pipeline import CHUNK_CHARACTERS
 from lagotto.models.reranker import Reranker
+from lagotto.models.score_options import ScoreOptions
 from lagotto.models.token_outputs import DENSE as DENSE_ALONE
 from lagotto.models.token_outputs import OutputName
 
@@ -166,16 +167,18 @@ class VectorStore:
         done: Done | None = None,
         *,
         max_windows: int | None = 10,
+        options: ScoreOptions | None = None,
     ) -> Stored[Dense]:
         """Logits of (query, document) pairs; read from the store where they are there."""
-        job = _job(reranker, max_windows=max_windows)
+        asked = {} if options is None else {name: getattr(options, name) for name in options.given()}
+        job = _job(reranker, max_windows=max_windows, **({"options": asked} if asked else {}))
         stored = Stored(DENSE)
         for block in _blocks(pairs, lambda pair: len(pair[0]) + len(pair[1]), BLOCK, BLOCK_CHARACTERS):
             path = self.path(job, block)
             found = read_block(path, DENSE)
             if found is None:
                 started = time.perf_counter()
-                scores = reranker.score(block, max_windows=max_windows, progress=done or False)
+                scores = reranker.score(block, max_windows=max_windows, options=options, progress=done or False)
                 seconds = time.perf_counter() - started
                 found = Block(scores.scores, scores.tokens, scores.truncated, seconds, cached=False)
                 write_block(path, found, DENSE)

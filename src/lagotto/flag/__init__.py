@@ -10,6 +10,8 @@ different, on purpose:
 - ``trust_remote_code=True`` is accepted; code from a repository is never executed, a model that needs it is refused.
 - `FlagLLMModel` checks that texts end with the token the model was trained with, and adds it with a warning where the
   tokenizer does not.
+- `LightWeightFlagLLMReranker` reads each layer with its own head and caps attention, as the model was trained; several
+  layers come in the order asked.
 - A reranker's query is cut so that query and document always fit ``max_length``; FlagEmbedding's ``only_second``
   truncation fails there, and the model gets more tokens than it was trained for.
 
@@ -19,6 +21,7 @@ Source: FlagEmbedding 1.4.2, ``abc/inference/AbsEmbedder.py``, ``abc/inference/A
 from lagotto.flag.auto import FlagAutoModel
 from lagotto.flag.encoders import FlagAutoReranker, FlagModel, FlagReranker
 from lagotto.flag.llm import FlagICLModel, FlagLLMModel
+from lagotto.flag.llm_rerankers import FlagLLMReranker, LayerWiseFlagLLMReranker, LightWeightFlagLLMReranker
 from lagotto.flag.m3 import BGEM3FlagModel
 
 __all__ = [
@@ -27,6 +30,9 @@ __all__ = [
     "FlagAutoReranker",
     "FlagICLModel",
     "FlagLLMModel",
+    "FlagLLMReranker",
     "FlagModel",
     "FlagReranker",
+    "LayerWiseFlagLLMReranker",
+    "LightWeightFlagLLMReranker",
 ]

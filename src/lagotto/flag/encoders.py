@@ -11,13 +11,23 @@ from lagotto.cards.checkpoint import check_runs
 from lagotto.cards.registry import find_by_repo_name
 from lagotto.cards.schema import ModelCard, Pooling
 from lagotto.core.errors import InvalidInputError, UnsupportedModelError
+from lagotto.flag.llm_rerankers import FlagLLMReranker, LayerWiseFlagLLMReranker, LightWeightFlagLLMReranker
 from lagotto.flag.shared import Devices, device_of, instructed, tensor_of
 from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
 from lagotto.models.token_outputs import DENSE
 
 _ENCODERS = "encoder-only-base"
-_RERANKER_CLASSES = ("decoder-only-base", "decoder-only-layerwise", "decoder-only-lightweight")
+_RERANKERS: dict[str, type[FlagLLMReranker]] = {
+    "decoder-only-base": FlagLLMReranker,
+    "decoder-only-layerwise": LayerWiseFlagLLMReranker,
+    "decoder-only-lightweight": LightWeightFlagLLMReranker,
+}
+_HEAD_CLASSES = {
+    "yes_logit": "decoder-only-base",
+    "layerwise": "decoder-only-layerwise",
+    "lightweight": "decoder-only-lightweight",
+}
 
 
 class FlagModel:
@@ -210,13 +220,15 @@ class FlagAutoReranker:
         use_fp16: bool = False,
         trust_remote_code: bool | None = None,
         **kwargs: Any,
-    ) -> FlagReranker:
+    ) -> FlagReranker | FlagLLMReranker:
         """The reranker of that name, or of ``model_class`` for an unlisted one. Raises as `FlagAutoModel` does."""
         if model_class is None:
-            _check_class_is_here(_listed(model_name_or_path))
-        else:
-            _check_class(model_class, (_ENCODERS,), _RERANKER_CLASSES)
-        return FlagReranker(model_name_or_path, use_fp16=use_fp16, trust_remote_code=bool(trust_remote_code), **kwargs)
+            card = _listed(model_name_or_path)
+            model_class = _HEAD_CLASSES.get(card.heads[0], _ENCODERS)
+            check_runs(card) if model_class in _RERANKERS else _check_class_is_here(card)
+        _check_class(model_class, (_ENCODERS, *_RERANKERS), ())
+        chosen = _RERANKERS.get(model_class, FlagReranker)
+        return chosen(model_name_or_path, use_fp16=use_fp16, trust_remote_code=bool(trust_remote_code), **kwargs)
 
 
 def _listed(name_or_path: str) -> ModelCard:

@@ -14,7 +14,6 @@ from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.adapter import Adapter, is_adapter, read_adapter
 from lagotto.cards.architectures import LARGEST_NATIVE_DECODER, NATIVE_ARCHITECTURES, NATIVE_DECODERS, EngineName
 from lagotto.cards.checkpoint import Checkpoint, check_listed, check_pooling, open_checkpoint
-from lagotto.cards.decoder_config import DecoderConfig
 from lagotto.cards.schema import Pooling, Task
 from lagotto.cards.sources import Places, Source, locate
 from lagotto.core.errors import (
@@ -197,8 +196,7 @@ def _chosen(engine: EngineChoice, checkpoint: Checkpoint, devices: tuple[str, ..
         )
     if engine != "auto":
         return engine
-    config = checkpoint.config
-    small = not isinstance(config, DecoderConfig) or config.parameters <= LARGEST_NATIVE_DECODER
+    small = checkpoint.decoder is None or checkpoint.decoder.parameters <= LARGEST_NATIVE_DECODER
     return "openvino" if checkpoint.native and small and devices in (("auto",), ("cpu",)) else "torch"
 
 

@@ -47,11 +47,10 @@ class Collector(Protocol[V_co]):
 
 
 class Pooled:
-    """(sequences, output) float32, in the order of the sequences: vectors, or logits."""
+    """(sequences, width) float32, in the order of the sequences: vectors, logits, or scores."""
 
-    output: Output = "pooled"
-
-    def __init__(self, sequences: int, width: int) -> None:
+    def __init__(self, sequences: int, width: int, output: Output = "pooled") -> None:
+        self.output = output
         self._values = np.empty((sequences, width), np.float32)
 
     def add(self, rows: Sequence[int], values: NDArray[np.float32]) -> None:
@@ -144,7 +143,7 @@ class _Pending(Generic[V]):
         info = self._engine.info
         budget = min(info.token_budget, -(-sum(lengths) // info.parallel))
         limit = _QUEUED * info.token_budget * info.parallel
-        width = info.output if self._collector.output == "pooled" else 1
+        width = info.output if self._collector.output == "pooled" else 1  # states, and a score or a few
         different = list(self._same)
         for numbers in plan(lengths, max(1, budget), max_rows=max(1, min(MAX_ROWS, _NUMBERS // width))):
             self._demand.check()

@@ -72,13 +72,24 @@ _TOKEN = fields(
 )
 _READY = fields(ready=_YES, models=listed(_OBJECT))
 _LIST = fields(object=TEXT, data=listed(_OBJECT))
-_MODEL = fields(id=TEXT, object=TEXT, created=COUNT, owned_by=TEXT, loaded=_YES)
+_MODEL = fields(
+    id=TEXT, object=TEXT, created=COUNT, owned_by=TEXT, loaded=_YES, state=TEXT, error=any_of(TEXT, {"type": "null"})
+)
 
 
 def _computed(**item: Json) -> Json:
     """vLLM's shape."""
     return fields(object=TEXT, model=TEXT, usage=_USAGE, data=listed(fields(index=COUNT, object=TEXT, **item)), **_MADE)
 
+
+_VLLM_CLASSES = fields(
+    object=TEXT,
+    model=TEXT,
+    usage=_USAGE,
+    data=listed(fields(index=COUNT, label=TEXT, probs=listed(NUMBER), num_classes=COUNT)),
+    **_MADE,
+)
+_INFINITY_CLASSES = fields(object=TEXT, model=TEXT, usage=_USAGE, data=listed(_LABELS), **_MADE)
 
 _BY_END: dict[str, Json] = {
     "/v1/encode": fields(object=TEXT, id=TEXT, model=TEXT, fingerprint=TEXT, usage=_USAGE, data=listed(_OBJECT)),
@@ -101,6 +112,9 @@ _BY_END: dict[str, Json] = {
     "/vllm/v2/rerank": _VLLM_RANKING,
     "/infinity/rerank": _INFINITY_RANKING,
     "/tei/rerank": _TEI_RANKING,
+    "/classify": any_of(_VLLM_CLASSES, _INFINITY_CLASSES),
+    "/vllm/classify": _VLLM_CLASSES,
+    "/infinity/classify": _INFINITY_CLASSES,
     "/score": _computed(score=NUMBER),
     "/pooling": _computed(data=any_of(_VECTOR, _MATRIX)),
     "/embed": _TEI_VECTORS,

@@ -9,6 +9,7 @@ from typing import Any
 from lagotto.batch.long_texts import Truncation
 from lagotto.core.values import Ranking
 from lagotto.models.reranker import MAX_WINDOWS, OVERLAP, Reranker
+from lagotto.models.score_options import ScoreOptions
 
 LABEL = "LABEL_0"
 """What transformers calls the one label of a reranker."""
@@ -25,6 +26,8 @@ class RankWish:
     max_length: int | None = None
     document_max_length: int | None = None
     truncation: Truncation | None = None
+    options: ScoreOptions | None = None
+    """A language model's; see `ScoreOptions`."""
 
 
 def rank(model: Reranker, query: str, texts: Sequence[str], wish: RankWish) -> Ranking:
@@ -39,6 +42,7 @@ def rank(model: Reranker, query: str, texts: Sequence[str], wish: RankWish) -> R
         max_windows=wish.max_windows or MAX_WINDOWS,
         overlap=OVERLAP if wish.overlap is None else wish.overlap,
         truncation=wish.truncation,
+        options=wish.options,
     )
 
 

@@ -68,6 +68,7 @@ class ServedReranker(Reranker):
     def __init__(self, model: Reranker, max_characters: Bound) -> None:
         self._loaded = replace(model._loaded, engine=MeteredEngine(model._loaded.engine))
         self._truncation = model._truncation
+        self._options = model._options
         self._max_characters = max_characters
 
     def score(self, pairs: Iterable[Sequence[str]], **how: Any) -> Scores:

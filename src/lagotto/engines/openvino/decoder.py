@@ -17,8 +17,8 @@ from lagotto.engines.openvino.ops import Parameters, integers, op, scalar
 _MASKED = -1e9
 
 
-def decoder(config: DecoderConfig, weights: Parameters, given: Inputs, only: Node | None = None) -> Node:
-    """Normalised hidden states of the last layer, (batch, tokens, hidden).
+def decoder(config: DecoderConfig, longest: int, weights: Parameters, given: Inputs, only: Node | None = None) -> Node:
+    """Normalised hidden states of the last layer, (batch, tokens, hidden), of texts of up to ``longest`` tokens.
 
     Padding stands behind a text, and tokens see only those before them, so it needs no mask. ``only`` (batch,) int32
     names the one token a row whose state is wanted: the last layer computes queries and all that follows for it alone,
@@ -26,7 +26,7 @@ def decoder(config: DecoderConfig, weights: Parameters, given: Inputs, only: Nod
     """
     words = weights.constant("embed_tokens.weight", (config.vocab_size, config.hidden_size))
     x = op.gather(words, given.ids, op.constant(0))
-    turns = _turns(config, given.places)
+    turns = _turns(config, longest, given.places)
     last = config.num_hidden_layers - 1
     for layer in range(config.num_hidden_layers):
         x = _layer(config, weights, f"layers.{layer}.", x, turns, given.places, only if layer == last else None)
@@ -37,11 +37,11 @@ Turns = tuple[Node, Node]
 """Cosines and sines, (1, 1, tokens, head width) each."""
 
 
-def _turns(config: DecoderConfig, places: Node) -> Turns:
+def _turns(config: DecoderConfig, longest: int, places: Node) -> Turns:
     """The angles of all positions, from a table: bfloat16, which counts no further than 256, could not compute them."""
     half = config.head_dim // 2
-    slowness = config.rope_theta ** -(np.arange(half) / half)
-    angles = np.arange(config.max_position_embeddings)[:, None] * slowness  # float64
+    slowness = config.rotary.theta ** -(np.arange(half) / half)
+    angles = np.arange(longest)[:, None] * slowness  # float64
     angles = np.concatenate([angles, angles], axis=1)
 
     def of(table: np.ndarray) -> Node:
@@ -76,9 +76,9 @@ def _attention(
 
     def split(part: str, given: Node, number: int) -> Node:
         """(batch, tokens, hidden) -> (batch, heads, tokens, head width)."""
-        y = weights.linear(given, f"{name}{part}_proj", size, number * width, config.has_qkv_bias)
+        y = weights.linear(given, f"{name}{part}_proj", size, number * width, config.qkv_bias)
         y = op.reshape(y, integers(0, 0, number, width), True)
-        if config.normalizes_heads and part != "v":
+        if config.head_norms and part != "v":
             y = _rms_norm(y, weights, f"{name}{part}_norm", width, config.rms_norm_eps)
         return op.transpose(y, integers(0, 2, 1, 3))
 

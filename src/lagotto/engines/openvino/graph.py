@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from openvino import Model, Node
 
 from lagotto.cards.checkpoint import Checkpoint
-from lagotto.cards.decoder_config import DecoderConfig
 from lagotto.cards.encoder_config import EncoderConfig
 from lagotto.cards.folder import DenseModule
 from lagotto.cards.splade import is_splade
@@ -35,7 +34,7 @@ def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Para
     embedder's graph has a second output, the last hidden states, (batch, tokens, hidden). A ColBERT model has no pooled
     vector: not a number stands in its place. ``parameters`` makes the layers.
     """
-    config = _config(checkpoint)
+    config = checkpoint.config
     weights = Weights.open(checkpoint.folder)
     named = parameters(_Renamed(weights, _prefix(weights, checkpoint)), str(checkpoint.folder))
     if checkpoint.card.task == "rerank":
@@ -59,35 +58,25 @@ def encoder_prefix(checkpoint: Checkpoint) -> str:
     return _prefix(Weights.open(checkpoint.folder), checkpoint)
 
 
-def _config(checkpoint: Checkpoint) -> EncoderConfig | DecoderConfig:
-    """All sizes of the graph. Raises `UnsupportedModelError` for an architecture whose graph is not built here."""
-    if not isinstance(checkpoint.config, EncoderConfig | DecoderConfig):
+def _encoder_config(checkpoint: Checkpoint) -> EncoderConfig:
+    """All sizes of an encoder. Raises `UnsupportedModelError` for an architecture whose graph is not built here."""
+    if not isinstance(checkpoint.config, EncoderConfig):
         raise UnsupportedModelError(
-            f"{checkpoint.name}: no OpenVINO graph is built for {checkpoint.config.architecture!r}; pass engine='torch'"
+            f"{checkpoint.name}: no OpenVINO graph of this kind is built for {checkpoint.config.architecture!r}; pass "
+            "engine='torch'"
         )
     return checkpoint.config
 
 
-def _encoder_config(checkpoint: Checkpoint) -> EncoderConfig:
-    """The same for heads that only encoders have."""
-    config = _config(checkpoint)
-    if not isinstance(config, EncoderConfig):
-        raise UnsupportedModelError(
-            f"{checkpoint.name}: no OpenVINO graph of a {config.architecture} has such a head; pass engine='torch'"
-        )
-    return config
-
-
 def _states(checkpoint: Checkpoint, weights: Parameters, given: Inputs, only: Node | None = None) -> Node:
     """Hidden states of the last layer, of all tokens or of ``only`` one a row; see `encoder` and `decoder`."""
-    config = _config(checkpoint)
-    if isinstance(config, DecoderConfig):
-        return decoder(config, weights, given, only)
-    return encoder(config, weights, given, only)
+    if checkpoint.decoder is not None:
+        return decoder(checkpoint.decoder, checkpoint.config.max_position_embeddings, weights, given, only)
+    return encoder(_encoder_config(checkpoint), weights, given, only)
 
 
 def _prefix(weights: Weights, checkpoint: Checkpoint) -> str:
-    probe = _PROBES[isinstance(checkpoint.config, DecoderConfig)]
+    probe = _PROBES[checkpoint.decoder is not None]
     for prefix in _PREFIXES:
         if prefix + probe in weights:
             return prefix

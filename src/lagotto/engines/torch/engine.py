@@ -13,13 +13,13 @@ from lagotto.cards.checkpoint import Checkpoint
 from lagotto.engines.base import Engine, EngineInfo, Output, Precision, QueueStats
 from lagotto.engines.merging import MergingQueue
 from lagotto.engines.torch.devices import token_budget
-from lagotto.engines.torch.forward import Forward
 from lagotto.engines.torch.memory import WithinMemory
+from lagotto.engines.torch.opening import open_compute
 from lagotto.engines.torch.processes import ProcessEngine
 
 
 class TorchEngine:
-    """Runs what transformers builds on one device of this process, a batch at a time.
+    """Runs a checkpoint on one device of this process, a batch at a time.
 
     On a CPU ``threads`` is set for torch as a whole, by `torch.set_num_threads`; on a GPU it has no part.
     """
@@ -37,7 +37,7 @@ class TorchEngine:
         """``packing`` and ``compile`` are those of `Forward`."""
         self._threads = threads if device == "cpu" else None
         self._set_threads()
-        forward = Forward(checkpoint, device, precision, packing=packing, compile=compile)
+        forward = open_compute(checkpoint, device, precision, packing=packing, compile=compile)
         self._compute: WithinMemory | None = WithinMemory(forward, device)
         budget = token_budget(device)
         self.info = EngineInfo("torch", device, precision, threads, 1, forward.width, budget)

@@ -29,12 +29,12 @@ def open_model(start: Start) -> tuple[int, Compute]:
     """The checkpoint on its device."""
     import torch
 
-    from lagotto.engines.torch.forward import Forward
     from lagotto.engines.torch.memory import WithinMemory
+    from lagotto.engines.torch.opening import open_compute
 
     if start.device == "cpu":
         torch.set_num_threads(start.threads)
-    forward = Forward(start.checkpoint, start.device, start.precision)
+    forward = open_compute(start.checkpoint, start.device, start.precision)
     return forward.width, WithinMemory(forward, start.device)
 
 

@@ -30,9 +30,9 @@ def wins(
             f"{len(passages)} documents need {len(shown)} comparisons, max_calls is {strategy.max_calls}; give fewer "
             "documents, raise it, or use another strategy"
         )
+    shares = Shares(done, len(passages), len(shown))
     if not shown:
         return [1.0] * len(passages)
-    shares = Shares(done, len(passages), len(shown))
     answers = asker.ask([wording.compare(query, passages[a], passages[b]) for a, b in shown], shares.step)
     points = [0.0] * len(passages)
     for (a, b), answer in zip(shown, answers, strict=True):

@@ -60,7 +60,7 @@ async def rerank_v1(request: CohereRerankV1, call: Calling) -> Response:
     check_query(request.query, request.documents, call.settings.max_inputs)
     texts = [_text(document, request.rank_fields, n) for n, document in enumerate(request.documents)]
     _, model = await call.reranker(request.model)
-    wish = RankWish(request.top_n, max_windows=request.max_chunks_per_doc)
+    wish = RankWish(request.top_n, max_windows=request.max_chunks_per_doc, options=request.options())
 
     def sent_back(index: int) -> Any:
         document = request.documents[index]
@@ -76,7 +76,7 @@ async def rerank_v2(request: CohereRerankV2, call: Calling) -> Response:
     """Documents ordered by relevance to a query; scores lie in 0..1, and no documents are sent back."""
     check_query(request.query, request.documents, call.settings.max_inputs)
     _, model = await call.reranker(request.model)
-    wish = RankWish(request.top_n, document_max_length=request.max_tokens_per_doc)
+    wish = RankWish(request.top_n, document_max_length=request.max_tokens_per_doc, options=request.options())
     return await call.compute(lambda: _ranked(call, model, request.query, request.documents, wish, "2", None))
 
 

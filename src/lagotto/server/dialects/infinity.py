@@ -98,7 +98,7 @@ def _answer(call: Call, model: Embedder, name: str, request: InfinityEmbeddings,
 
 
 def _ranked(call: Call, model: Reranker, name: str, request: InfinityRerank) -> Response:
-    wish = RankWish(request.top_n, normalize=not request.raw_scores)
+    wish = RankWish(request.top_n, normalize=not request.raw_scores, options=request.options())
     ranking = rank(model, request.query, request.documents, wish)
     back = request.documents.__getitem__ if request.return_documents else None
     body = {
@@ -115,7 +115,7 @@ def _ranked(call: Call, model: Reranker, name: str, request: InfinityRerank) -> 
 def _classified(
     call: Call, model: Reranker, name: str, request: InfinityClassify, pairs: list[tuple[str, str]]
 ) -> Response:
-    found = model.score(pairs, normalize=not request.raw_scores)
+    found = model.score(pairs, normalize=not request.raw_scores, options=request.options())
     body = {
         "object": "classify",
         "data": [[{"score": score, "label": LABEL}] for score in found],

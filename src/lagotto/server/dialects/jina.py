@@ -123,7 +123,7 @@ def _as(name: str, vectors: Any) -> Any:
 
 def _ranked(call: Call, model: Reranker, request: JinaRerank, query: str) -> Response:
     texts = [text_of(document) for document in request.documents]
-    wish = RankWish(request.top_n, truncation=cutting(model, request.truncate))
+    wish = RankWish(request.top_n, truncation=cutting(model, request.truncate), options=request.options())
     ranking = rank(model, query, texts, wish)
 
     def sent_back(index: int) -> dict[str, str]:

@@ -102,6 +102,7 @@ def _answer(call: Call, request: SharedRerank, name: str, model: Reranker, query
         overlap=request.overlap_tokens,
         document_max_length=request.max_tokens_per_doc,
         truncation=cutting(model, request.truncate),
+        options=request.options(),
     )
     ranking = rank(model, query, [text_of(document) for document in request.documents], wish)
 

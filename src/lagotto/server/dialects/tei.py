@@ -98,7 +98,7 @@ async def rerank(request: TeiRerank, call: Calling, model: str | None = None) ->
     _, found = await reranker(call, model)
 
     def work() -> Response:
-        wish = RankWish(normalize=not request.raw_scores, truncation=cutting(call, request))
+        wish = RankWish(normalize=not request.raw_scores, truncation=cutting(call, request), options=request.options())
         ranking = rank(found, request.query, request.texts, wish)
         body: list[dict[str, Any]] = [{"index": place.index, "score": place.score} for place in ranking]
         if request.return_text:
@@ -118,7 +118,12 @@ async def predict(request: TeiPredict, call: Calling, model: str | None = None) 
     _, found = await reranker(call, model)
 
     def work() -> Response:
-        scores = found.score(pairs, normalize=not request.raw_scores, truncation=cutting(call, request))
+        scores = found.score(
+            pairs,
+            normalize=not request.raw_scores,
+            truncation=cutting(call, request),
+            options=request.options(),
+        )
         rows = [[{"score": score, "label": LABEL}] for score in scores]
         return answer(call, found, rows[0] if single else rows, np.flatnonzero(scores.truncated).tolist())
 

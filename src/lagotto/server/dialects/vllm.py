@@ -60,6 +60,7 @@ def _ranked(call: Call, model: Reranker, name: str, request: VllmRerank) -> Resp
         max_length=length,
         document_max_length=request.max_tokens_per_doc or None,
         truncation=cut,
+        options=request.options(),
     )
     ranking = rank(model, request.query, request.documents, wish)
     body = {

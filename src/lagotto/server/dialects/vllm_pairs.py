@@ -12,6 +12,7 @@ from fastapi import APIRouter, Response
 from lagotto.core.errors import InvalidInputError
 from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
+from lagotto.models.score_options import ScoreOptions
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects.schemas.vllm import VllmClassify, VllmScore
 from lagotto.server.dialects.vllm import limit_of
@@ -68,7 +69,13 @@ def _pairs(request: VllmScore, limit: int) -> list[tuple[str, str]]:
 
 def _scored(call: Call, model: Reranker, name: str, request: VllmScore, pairs: list[tuple[str, str]]) -> Response:
     length, cut = limit_of(model, request.truncate_prompt_tokens)
-    found = model.score(pairs, normalize=request.use_activation is not False, max_length=length, truncation=cut)
+    found = model.score(
+        pairs,
+        normalize=request.use_activation is not False,
+        max_length=length,
+        truncation=cut,
+        options=request.options(),
+    )
     truncated = np.flatnonzero(found.truncated).tolist()
     return answer(call, model, _scores(name, list(found), int(found.tokens.sum())), truncated)
 
@@ -79,6 +86,12 @@ def _compared(call: Call, model: Embedder, name: str, request: VllmScore, pairs:
         raise InvalidInputError(
             f"use_activation is a reranker's, and {name!r} is an embedder, whose scores are cosines",
             param="use_activation",
+        )
+    if request.options() != ScoreOptions():
+        raise InvalidInputError(
+            "cutoff_layers, compress_layers, compress_ratio, instruction and prompt are for rerankers that are "
+            f"language models, and {name!r} is an embedder",
+            param="model",
         )
     length, cut = limit_of(model, request.truncate_prompt_tokens)
     places = {text: place for place, text in enumerate(dict.fromkeys(text for pair in pairs for text in pair))}
@@ -105,7 +118,13 @@ def _classified(
     call: Call, model: Reranker, name: str, request: VllmClassify, pairs: list[tuple[str, str]]
 ) -> Response:
     length, cut = limit_of(model, request.truncate_prompt_tokens)
-    found = model.score(pairs, normalize=request.use_activation is not False, max_length=length, truncation=cut)
+    found = model.score(
+        pairs,
+        normalize=request.use_activation is not False,
+        max_length=length,
+        truncation=cut,
+        options=request.options(),
+    )
     body = {
         "id": f"classify-{uuid.uuid4().hex}",
         "object": "list",

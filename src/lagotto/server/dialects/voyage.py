@@ -54,7 +54,7 @@ def _answer(call: Call, model: Embedder, request: VoyageEmbeddings, inputs: list
 
 
 def _ranked(call: Call, model: Reranker, request: VoyageRerank) -> Response:
-    wish = RankWish(request.top_k, truncation=cutting(model, request.truncation))
+    wish = RankWish(request.top_k, truncation=cutting(model, request.truncation), options=request.options())
     ranking = rank(model, request.query, request.documents, wish)
     back = request.documents.__getitem__ if request.return_documents else None
     body = {

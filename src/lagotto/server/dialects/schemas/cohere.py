@@ -8,6 +8,7 @@ from pydantic import Field, StrictInt, StrictStr
 
 from lagotto.server.dialects.paths import Dialect
 from lagotto.server.dialects.schemas.base import Count, Document, Request, TextObject
+from lagotto.server.dialects.schemas.scoring import Scored
 
 InputType = Literal["search_document", "search_query", "classification", "clustering"]
 EmbeddingType = Literal["float", "int8", "uint8", "binary", "ubinary", "base64"]
@@ -57,7 +58,7 @@ class CohereEmbedV2(Request):
     """Accepted for Cohere's sake; not used."""
 
 
-class CohereRerankV1(Request):
+class CohereRerankV1(Scored):
     """``POST /cohere/v1/rerank``."""
 
     dialect: ClassVar[Dialect] = "cohere"
@@ -71,7 +72,7 @@ class CohereRerankV1(Request):
     max_chunks_per_doc: Count | None = None
 
 
-class CohereRerankV2(Request):
+class CohereRerankV2(Scored):
     """``POST /v2/rerank``."""
 
     dialect: ClassVar[Dialect] = "cohere"

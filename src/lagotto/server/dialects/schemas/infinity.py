@@ -8,6 +8,7 @@ from pydantic import Field, StrictInt, StrictStr
 
 from lagotto.server.dialects.paths import Dialect
 from lagotto.server.dialects.schemas.base import Count, Inputs, Pairs, Request
+from lagotto.server.dialects.schemas.scoring import Scored
 
 NOT_NAMED = "default/not-specified"
 """What Infinity's clients send as the model's name where their caller gave none."""
@@ -28,7 +29,7 @@ class InfinityEmbeddings(Request):
     """Accepted for Infinity's sake; not used, not logged."""
 
 
-class InfinityRerank(Request):
+class InfinityRerank(Scored):
     """``POST /infinity/rerank``; the tell-tale on ``/rerank`` is ``raw_scores``."""
 
     dialect: ClassVar[Dialect] = "infinity"
@@ -41,7 +42,7 @@ class InfinityRerank(Request):
     raw_scores: bool = False
 
 
-class InfinityClassify(Request):
+class InfinityClassify(Scored):
     """``POST /infinity/classify``; the tell-tale on ``/classify`` is ``raw_scores``."""
 
     dialect: ClassVar[Dialect] = "infinity"

@@ -8,6 +8,7 @@ from pydantic import AliasChoices, ConfigDict, Field, StrictStr
 
 from lagotto.server.dialects.paths import Dialect
 from lagotto.server.dialects.schemas.base import Count, Document, Request, TextObject
+from lagotto.server.dialects.schemas.scoring import Scored
 
 EmbeddingType = Literal["float", "base64", "binary", "ubinary"]
 Task = Literal[
@@ -42,7 +43,7 @@ class JinaEmbeddings(Request):
     return_multivector: bool = False
 
 
-class JinaRerank(Request):
+class JinaRerank(Scored):
     """``POST /jina/v1/rerank``."""
 
     dialect: ClassVar[Dialect] = "jina"

@@ -11,6 +11,7 @@ from lagotto.server.dialects.schemas.base import Count, Document, Request, TextO
 from lagotto.server.dialects.schemas.infinity import InfinityClassify, InfinityRerank
 from lagotto.server.dialects.schemas.jina import JinaEmbeddings
 from lagotto.server.dialects.schemas.openai import OpenAIEmbeddings
+from lagotto.server.dialects.schemas.scoring import Scored
 from lagotto.server.dialects.schemas.tei import TeiRerank
 from lagotto.server.dialects.schemas.vllm import VllmClassify
 from lagotto.server.dialects.schemas.voyage import VoyageEmbeddings, VoyageRerank
@@ -19,7 +20,7 @@ JINA_ONLY = frozenset(("task", "embedding_type", "encoding_type", "late_chunking
 VOYAGE_ONLY = frozenset(("input_type", "output_dtype", "output_dimension", "truncation"))
 
 
-class SharedRerank(Request):
+class SharedRerank(Scored):
     """``POST /v1/rerank`` and ``/rerank``: what Cohere, Jina and vLLM call alike, and what only one of them has."""
 
     dialect: ClassVar[Dialect] = "any"

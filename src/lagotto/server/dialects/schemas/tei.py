@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, StrictInt, StrictStr
 
 from lagotto.server.dialects.paths import Dialect
 from lagotto.server.dialects.schemas.base import Count, Ids, Request
+from lagotto.server.dialects.schemas.scoring import Scored
 
 Direction = Annotated[
     Literal["left", "right"], BeforeValidator(lambda given: given.lower() if isinstance(given, str) else given)
@@ -46,7 +47,7 @@ class TeiEmbed(TeiEmbedSparse):
     dimensions: Count | None = None
 
 
-class TeiRerank(TeiRequest):
+class TeiRerank(TeiRequest, Scored):
     """``POST /tei/rerank``; the tell-tale on ``/rerank`` is ``texts``."""
 
     query: StrictStr
@@ -55,7 +56,7 @@ class TeiRerank(TeiRequest):
     return_text: bool = False
 
 
-class TeiPredict(TeiRequest):
+class TeiPredict(TeiRequest, Scored):
     """``POST /predict``."""
 
     inputs: StrictStr | Annotated[list[StrictStr | list[StrictStr]], Field(min_length=1)]

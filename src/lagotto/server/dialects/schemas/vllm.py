@@ -8,13 +8,14 @@ from pydantic import Field, StrictInt, StrictStr
 
 from lagotto.server.dialects.paths import Dialect
 from lagotto.server.dialects.schemas.base import Count, Inputs, Pairs, Request
+from lagotto.server.dialects.schemas.scoring import Scored
 
 Texts = StrictStr | list[StrictStr]
 Tokens = Annotated[StrictInt, Field(ge=-1)]
 """How many tokens are read; -1 for as many as the model reads."""
 
 
-class VllmScore(Request):
+class VllmScore(Scored):
     """``POST /score``: one of the pairs of names that vLLM has had for the two sides."""
 
     dialect: ClassVar[Dialect] = "vllm"
@@ -31,7 +32,7 @@ class VllmScore(Request):
     use_activation: bool | None = None
 
 
-class VllmClassify(Request):
+class VllmClassify(Scored):
     """``POST /vllm/classify``; on ``/classify`` what has no ``raw_scores``."""
 
     dialect: ClassVar[Dialect] = "vllm"
@@ -42,7 +43,7 @@ class VllmClassify(Request):
     use_activation: bool | None = None
 
 
-class VllmRerank(Request):
+class VllmRerank(Scored):
     """``POST /vllm/rerank``."""
 
     dialect: ClassVar[Dialect] = "vllm"

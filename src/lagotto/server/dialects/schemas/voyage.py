@@ -8,6 +8,7 @@ from pydantic import StrictStr
 
 from lagotto.server.dialects.paths import Dialect
 from lagotto.server.dialects.schemas.base import Count, Request
+from lagotto.server.dialects.schemas.scoring import Scored
 
 
 class VoyageEmbeddings(Request):
@@ -24,7 +25,7 @@ class VoyageEmbeddings(Request):
     encoding_format: Literal["base64"] | None = None
 
 
-class VoyageRerank(Request):
+class VoyageRerank(Scored):
     """``POST /v1/rerank``, as Voyage defines it."""
 
     dialect: ClassVar[Dialect] = "voyage"

@@ -1,0 +1,43 @@
+"""Which language models have a graph for OpenVINO: embedders of the Llama kind in their plain form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lagotto.cards.architectures import NATIVE_DECODERS
+from lagotto.cards.decoder_config import DecoderConfig, decoder_config
+from lagotto.cards.schema import ModelCard
+from lagotto.core.errors import CheckpointError, UnsupportedModelError
+
+
+def plainly_embeds(card: ModelCard) -> bool:
+    """Whether a model gives one vector of states that see what stands before them."""
+    return card.task == "embed" and not card.bidirectional and card.pooling != "last_tokens_mean"
+
+
+def native_decoder(raw: Mapping[str, Any], folder: Path, card: ModelCard, longest: int) -> DecoderConfig | None:
+    """The sizes of the graph; None for a checkpoint that needs what the graph has not, which is left to torch.
+
+    That are scaled rotary positions, attention within a window shorter than the ``longest`` text, biases where the
+    architecture usually has none, another activation than SiLU, attention in both directions.
+    """
+    if raw.get("model_type") not in NATIVE_DECODERS or not plainly_embeds(card):
+        return None
+    try:
+        config = decoder_config(raw, folder)
+    except (CheckpointError, UnsupportedModelError):
+        return None  # transformers has defaults of its own, and says what is wrong
+    plain = (
+        config.rotary.factor == 1.0
+        and config.rotary.low is None
+        and all(window is None or window >= longest for window in config.windows)
+        and config.activation == "silu"
+        and config.qkv_bias == (config.architecture == "qwen2")
+        and not (config.output_bias or config.feed_forward_bias)
+        and config.head_dim % 2 == 0
+        and raw.get("is_causal", True) is not False
+        and raw.get("use_bidirectional_attention") in (None, False)
+    )
+    return config if plain else None

@@ -1,0 +1,18 @@
+"""`open_compute`: what computes a checkpoint's batches on one device, by the kind of its head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lagotto.cards.checkpoint import Checkpoint
+from lagotto.cards.schema import LLM_HEADS
+from lagotto.engines.base import Precision
+from lagotto.engines.torch.forward import Forward
+from lagotto.engines.torch.pair_scores import PairScores
+
+
+def open_compute(checkpoint: Checkpoint, device: str, precision: Precision, **how: Any) -> Forward | PairScores:
+    """A `PairScores` for a reranker that is a language model, else a `Forward`, which ``how`` is for."""
+    if set(checkpoint.card.heads) & set(LLM_HEADS):
+        return PairScores(checkpoint, device, precision)
+    return Forward(checkpoint, device, precision, **how)

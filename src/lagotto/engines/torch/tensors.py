@@ -1,0 +1,60 @@
+"""`TensorReader`: a checkpoint's weights as torch tensors, one by one, each copied once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from lagotto.cards.weights import Weights
+from lagotto.core.errors import CheckpointError
+
+
+class TensorReader:
+    """Reads tensors in one precision onto one device; nothing but the tensor at hand is held twice."""
+
+    def __init__(self, weights: Weights, dtype: Any, device: str) -> None:
+        self.weights, self._dtype, self._device = weights, dtype, device
+
+    def __call__(self, name: str, *shape: int) -> Any:
+        """A tensor. Raises `CheckpointError` where it is missing or has another shape."""
+        return self._tensor(name, shape, self._dtype)
+
+    def exact(self, name: str, *shape: int) -> Any:
+        """A tensor in float32, whatever the precision of the others."""
+        return self._tensor(name, shape, torch.float32)
+
+    def linear(self, name: str, size_out: int, size_in: int, bias: bool) -> tuple[Any, Any]:
+        """(weight, bias) of a linear layer; the bias is None where it has none."""
+        weight = self(f"{name}.weight", size_out, size_in)
+        return weight, self(f"{name}.bias", size_out) if bias else None
+
+    def norm(self, name: str, size: int, offset: float) -> Any:
+        """The weights of a norm, in float32, with what the architecture adds to them."""
+        return self.exact(name, size) + offset
+
+    def rows(self, name: str, rows: Sequence[int], *shape: int) -> Any:
+        """Some rows of a matrix, in float32; the others are not read."""
+        self._check(name, shape)
+        return self._placed(self.weights.bits(name)[list(rows)], name, torch.float32)
+
+    def _tensor(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+        self._check(name, shape)
+        return self._placed(self.weights.bits(name), name, dtype)
+
+    def _placed(self, values: Any, name: str, dtype: Any) -> Any:
+        found = torch.from_numpy(np.array(values))  # a copy: the file's own bytes must not be written to
+        if self.weights.stored_as(name) == "BF16" and values.dtype == np.uint16:
+            found = found.view(torch.bfloat16)
+        return found.to(self._device, dtype)
+
+    def _check(self, name: str, shape: tuple[int, ...]) -> None:
+        if name not in self.weights:
+            raise CheckpointError(f"{self.weights.source}: weight {name!r} {shape} is missing")
+        found = self.weights.shape(name)
+        if found != shape:
+            raise CheckpointError(
+                f"{self.weights.source}: weight {name!r} has shape {found}, config.json asks for {shape}"
+            )
