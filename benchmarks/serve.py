@@ -11,8 +11,9 @@ For each contestant and scenario:
 3. Goodput: 1, 2 and 3 times the capacity, with a deadline of --deadline seconds at which clients give up. What counts
    is what was answered in time; lagotto is told the deadline in its header and may refuse (429).
 
-Every contestant has a server process and threads of its own, and they run one after another on the same weights. The
-client is a process of its own (load.py) on the same processor, so its work counts against all of them alike. Figures
+Every contestant has a server process and threads of its own, and they run one after another on the same weights;
+lagotto's cache of vectors is off. The client is a process of its own (load.py) on the same processor, so its work
+counts against all of them alike. Figures
 are printed; nothing here passes or fails.
 """
 
@@ -233,6 +234,7 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     options, tables, record = parse(), ([], []), []
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ["LAGOTTO_EMBEDDING_CACHE"] = "false"  # the same texts come again, and no rival keeps vectors
     passages, skipped = texts.load(options.texts), []
     with tempfile.TemporaryDirectory() as folder:
         for task, wanted in (("encode", {"short", "long", "mixed"}), ("rerank", {"rerank"})):

@@ -31,6 +31,7 @@ from lagotto.server.errors import add_error_handlers
 from lagotto.server.group import Group
 from lagotto.server.guard import Guard
 from lagotto.server.keys import KeyRing
+from lagotto.server.lag import Lag
 from lagotto.server.metrics import Metrics
 from lagotto.server.observer import Observer, note_errors
 from lagotto.server.openapi import describe_answers
@@ -72,12 +73,16 @@ def create_app(
     cache = open_cache(own)
     pool = ModelPool(own, cache)
 
+    lag = Lag(lambda: app.state.settings)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             await asyncio.to_thread(pool.start)
+            lag.start()
             yield
         finally:
+            lag.stop()
             pool.close()
             if cache is not None:
                 cache.close()
@@ -116,7 +121,7 @@ def create_app(
             allow_headers=ASKED,
             expose_headers=TOLD,
         )
-    app.add_middleware(Observer, metrics=state.metrics, tracing=tracing)
+    app.add_middleware(Observer, metrics=state.metrics, tracing=tracing, lag=lag)
     return app
 
 

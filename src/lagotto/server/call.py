@@ -21,6 +21,7 @@ from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
 from lagotto.server.admission import promised
 from lagotto.server.pool import Entry, ModelPool
+from lagotto.server.record import current_record
 from lagotto.server.settings import Settings
 from lagotto.server.state import get_pool, get_settings
 
@@ -171,6 +172,7 @@ async def get_call(request: Request) -> Call:
         priority=_priority(request.headers.get(PRIORITY)),
         seconds=_seconds(request.headers.get(TIMEOUT), settings.request_timeout_seconds),
         receive=request.receive,
+        started=time.monotonic() if (record := current_record()) is None else record.started,
     )
 
 

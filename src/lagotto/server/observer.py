@@ -13,9 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lagotto.core.errors import InvalidInputError, LagottoError
+from lagotto.core.errors import InvalidInputError, LagottoError, OverloadedError
 from lagotto.server.call import REQUEST_ID, request_id
 from lagotto.server.dialects.paths import dialect_of
+from lagotto.server.errors import failure_of, failure_response, headers_of
+from lagotto.server.lag import Lag
 from lagotto.server.logs import log_request
 from lagotto.server.metrics import OTHER, Metrics
 from lagotto.server.record import Record, begin, current_record
@@ -27,8 +29,9 @@ _INTERNAL = LagottoError.code
 class Observer:
     """ASGI middleware, outermost of ours: what happens to a request is noted whatever happens to it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing, lag: Lag) -> None:
         self._app = app
+        self._lag = lag
         self._metrics = metrics
         self._tracing = tracing
 
@@ -50,7 +53,8 @@ class Observer:
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            refusal = self._refusal(scope, record)
+            await (refusal or self._app)(scope, receive, noted)
         finally:
             record.end()
             if status >= 400 and record.reason is None:
@@ -59,6 +63,15 @@ class Observer:
             self._metrics.end(record, route, dialect_of(Request(scope)), status, seconds)
             log_request(record, status, seconds)
             self._tracing.trace(record, route, status, scope["headers"])
+
+    def _refusal(self, scope: Scope, record: Record) -> Response | None:
+        """The answer to a request for which this server is too far behind; None where it is not."""
+        try:
+            self._lag.check(scope)
+        except OverloadedError as error:
+            record.reason = error.code
+            return failure_response(Request(scope), failure_of(error), headers_of(error))
+        return None
 
 
 def note_errors(app: FastAPI) -> None:
