@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lagotto.batch.long_texts import LongTexts
-from lagotto.batch.tokenizer import Tokenizer
-from lagotto.cards.schema import ModelCard
 from lagotto.core.arrays import normalize
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import Embeddings
-from lagotto.engines.base import EngineInfo, QueueStats
 from lagotto.models.computing import Computing
-from lagotto.models.loading import Loaded
 from lagotto.models.named_tasks import tasks_of
+from lagotto.models.opened_model import OpenedModel
 from lagotto.models.token_outputs import OutputName, require_dense, shape_of, token_scores
 
 
-class OpenedEmbedder:
+class OpenedEmbedder(OpenedModel):
     """What an `Embedder` is without its ways to encode."""
 
-    _loaded: Loaded
     _computing: Computing
     _truncation: LongTexts
-
-    @property
-    def name(self) -> str:
-        """The name it was opened by."""
-        return self._loaded.checkpoint.name
-
-    @property
-    def card(self) -> ModelCard:
-        """What the model is: pooling, prompts, lengths, dimensions."""
-        return self._loaded.checkpoint.card
 
     @property
     def outputs(self) -> tuple[OutputName, ...]:
@@ -51,24 +35,9 @@ class OpenedEmbedder:
         return self.engine.output
 
     @property
-    def max_length(self) -> int:
-        """Tokens a text may have, special tokens included."""
-        return self._loaded.max_length
-
-    @property
     def truncation(self) -> LongTexts:
         """What happens to a longer text unless a call says otherwise."""
         return self._truncation
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer."""
-        return self._loaded.tokenizer
-
-    @property
-    def engine(self) -> EngineInfo:
-        """What computes: engine, device, precision, threads."""
-        return self._loaded.engine.info
 
     @property
     def fingerprint(self) -> str:
@@ -104,22 +73,6 @@ class OpenedEmbedder:
             a, b = normalize(a), normalize(b)
         out: NDArray[np.float32] = a @ b.T
         return out
-
-    def stats(self) -> QueueStats:
-        """What waits in front of the engine, and what it has computed."""
-        return self._loaded.engine.stats()
-
-    def close(self) -> None:
-        """Finish what was started and free the weights; later calls raise `ClosedError`."""
-        self._loaded.engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Embedder({self.name!r}: {shape_of(self._loaded)}, {self._loaded.describe()})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +12,14 @@ from numpy.typing import NDArray
 from lagotto.batch.document_parts import Reading
 from lagotto.batch.long_texts import Truncation, check_truncation
 from lagotto.batch.sequences import Sequences
-from lagotto.batch.tokenizer import Tokenizer
 from lagotto.cards.llm_rerankers import is_llm_reranker
-from lagotto.cards.schema import ModelCard
 from lagotto.core.arrays import sigmoid
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import RankedDocument, Ranking, Scores
-from lagotto.engines.base import Device, EngineInfo, QueueStats
+from lagotto.engines.base import Device
 from lagotto.models.inputs import check_count, checked_pairs, checked_texts, is_pair
 from lagotto.models.loading import EngineChoice, Options, load
+from lagotto.models.opened_model import OpenedModel
 from lagotto.models.pair_scoring import PairScoring, pair_scoring
 from lagotto.models.pipeline import Computed, Pooled, chunks, run
 from lagotto.models.progress import Progress, progress_of
@@ -33,7 +31,7 @@ OVERLAP = 64
 """Tokens two neighbouring windows share by default."""
 
 
-class Reranker:
+class Reranker(OpenedModel):
     """A cross-encoder, or a language model, that reads query and document together.
 
     >>> ranker = Reranker("BAAI/bge-reranker-v2-m3")                                       # doctest: +SKIP
@@ -88,21 +86,6 @@ class Reranker:
             raise
 
     @property
-    def name(self) -> str:
-        """The name it was opened by."""
-        return self._loaded.checkpoint.name
-
-    @property
-    def card(self) -> ModelCard:
-        """What the model is."""
-        return self._loaded.checkpoint.card
-
-    @property
-    def max_length(self) -> int:
-        """Tokens query and document may have together, special tokens included."""
-        return self._loaded.max_length
-
-    @property
     def truncation(self) -> Truncation:
         """What happens to a longer text unless a call says otherwise."""
         return self._truncation
@@ -111,16 +94,6 @@ class Reranker:
     def options(self) -> ScoreOptions:
         """What a language model's calls start from."""
         return self._options
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """The model's own tokenizer."""
-        return self._loaded.tokenizer
-
-    @property
-    def engine(self) -> EngineInfo:
-        """What computes: engine, device, precision, threads."""
-        return self._loaded.engine.info
 
     @property
     def fingerprint(self) -> str:
@@ -261,22 +234,6 @@ class Reranker:
         if not is_llm_reranker(self.card):
             return None
         return pair_scoring(self._loaded.checkpoint, self._loaded.tokenizer, options)
-
-    def stats(self) -> QueueStats:
-        """What waits in front of the engine, and what it has computed."""
-        return self._loaded.engine.stats()
-
-    def close(self) -> None:
-        """Finish what was started and free the weights; later calls raise `ClosedError`."""
-        self._loaded.engine.close()
-
-    def __enter__(self) -> Reranker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Reranker({self.name!r}: {self._loaded.describe()})"
