@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import gelu, linear, silu
+from torch.nn.functional import gelu, silu
 
 from lagotto.cards.decoder_config import Activation, DecoderConfig, Rotary
 from lagotto.engines.torch.causal import Keys, attend, paid_by_last
@@ -160,7 +160,7 @@ class _Layer:
         """(rows, heads, tokens, width) queries, keys and values, rotated by their positions."""
         eps = self._config.rms_norm_eps
         x = rms_norm(flow.states, self._norm, eps)
-        q, k, v = (_heads(linear(x, *w), self._config.head_dim) for w in (self._q, self._k, self._v))
+        q, k, v = (_heads(layer(x), self._config.head_dim) for layer in (self._q, self._k, self._v))
         if self._heads is not None:
             q, k = rms_norm(q, self._heads[0], eps), rms_norm(k, self._heads[1], eps)
         angles = (flow.positions[..., None].float() * turns).repeat(1, 1, 2)[:, None]
@@ -170,10 +170,10 @@ class _Layer:
     def finish(self, flow: Flow, attended: Any) -> None:
         """(rows, heads, tokens, width) of attention -> the flow's states after the layer."""
         eps, x = self._config.rms_norm_eps, flow.states
-        found = linear(attended.transpose(1, 2).flatten(2), *self._o)
+        found = self._o(attended.transpose(1, 2).flatten(2))
         x = self._add(x, found, 0)
         h = rms_norm(x, self._feed_norm, eps)
-        h = linear(self._activation(linear(h, *self._gate)) * linear(h, *self._up), *self._down)
+        h = self._down(self._activation(self._gate(h)) * self._up(h))
         flow.states = self._add(x, h, 1)
 
     def _add(self, x: Any, found: Any, part: int) -> Any:

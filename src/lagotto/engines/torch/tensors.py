@@ -7,9 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import linear
 
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError
+
+
+class Linear:
+    """A linear layer: ``x W^T + b``."""
+
+    def __init__(self, weight: Any, bias: Any = None) -> None:
+        self._weight = weight  # (out, in)
+        self._bias = bias  # (out,) or None
+
+    def __call__(self, x: Any) -> Any:
+        """(..., in) -> (..., out)"""
+        return linear(x, self._weight, self._bias)
 
 
 class TensorReader:
@@ -26,10 +39,10 @@ class TensorReader:
         """A tensor in float32, whatever the precision of the others."""
         return self._tensor(name, shape, torch.float32)
 
-    def linear(self, name: str, size_out: int, size_in: int, bias: bool) -> tuple[Any, Any]:
-        """(weight, bias) of a linear layer; the bias is None where it has none."""
+    def linear(self, name: str, size_out: int, size_in: int, bias: bool) -> Linear:
+        """A linear layer."""
         weight = self(f"{name}.weight", size_out, size_in)
-        return weight, self(f"{name}.bias", size_out) if bias else None
+        return Linear(weight, self(f"{name}.bias", size_out) if bias else None)
 
     def norm(self, name: str, size: int, offset: float) -> Any:
         """The weights of a norm, in float32, with what the architecture adds to them."""
