@@ -388,14 +388,18 @@ WITH_TORCH = words("""
     gte-Qwen2-7B-instruct gte-Qwen2-1.5B-instruct gte-Qwen1.5-7B-instruct
     bge-reranker-v2-gemma bge-reranker-v2-minicpm-layerwise bge-reranker-v2.5-gemma2-lightweight
     Matroyshka-ReRanker-passage Matroyshka-ReRanker-document Matroyshka-ReRanker-beir
-    Qwen3-Reranker-0.6B Qwen3-Reranker-4B Qwen3-Reranker-8B mxbai-rerank-base-v2 mxbai-rerank-large-v2
+    Qwen3-Reranker-4B Qwen3-Reranker-8B
 """)
+SMALL_DECODERS = words("""
+    bge-code-v1 Qwen3-Embedding-0.6B Qwen3-Reranker-0.6B mxbai-rerank-base-v2 mxbai-rerank-large-v2
+""")
+"""Small enough for the CPU engine."""
 
 
 def status_of(one: ModelCard) -> str:
     if one.name.partition("/")[2] in WITH_TORCH:
         return "runs with torch"
-    if one.name in ("BAAI/bge-code-v1", "Qwen/Qwen3-Embedding-0.6B"):  # small enough for the CPU engine
+    if one.name.partition("/")[2] in SMALL_DECODERS:
         return "runs now"
     plain = one.architecture in ("bert", "xlm-roberta") and not one.remote_code
     return "runs now" if plain and {"dense", "classification"} & set(one.heads) else "listed; comes later"

@@ -90,6 +90,7 @@ def test_bits_are_read_without_a_detour_over_float32(tmp_path: Path) -> None:
     save_torch({"a": values, "b": values.float()}, str(tmp_path / "model.safetensors"))
     weights = Weights.open(tmp_path)
     assert weights.bits("a").dtype == np.uint16
+    assert np.array_equal(weights.rows("a", [5, 2]), values[[5, 2]].float().numpy())
     reader = TensorReader(weights, torch.bfloat16, "cpu")
     assert torch.equal(reader("a", 6, 4), values)
     assert torch.equal(reader.rows("a", [5, 2], 6, 4), values[[5, 2]].float())

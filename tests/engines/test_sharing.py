@@ -13,9 +13,9 @@ from lagotto.engines.base import Scoring
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from lagotto.engines.torch import sharing  # noqa: E402
+from lagotto.engines import sharing  # noqa: E402
+from lagotto.engines.sharing import share  # noqa: E402
 from lagotto.engines.torch.pair_scores import PairScores  # noqa: E402
-from lagotto.engines.torch.sharing import share  # noqa: E402
 from support.llm_rerankers import open_ranker, write_layerwise  # noqa: E402
 
 

@@ -69,16 +69,24 @@ def laid_out(architecture: str, query: str, documents: Sequence[str]) -> list[li
 
 
 @pytest.mark.parametrize(
-    ("architecture", "yes", "no"), [("gemma", "Yes", None), ("qwen3", "yes", "no"), ("qwen2", "1", "0")]
+    ("architecture", "engine", "yes", "no"),
+    [
+        ("gemma", "torch", "Yes", None),
+        ("qwen3", "torch", "yes", "no"),
+        ("qwen3", "openvino", "yes", "no"),
+        ("qwen2", "torch", "1", "0"),
+        ("qwen2", "openvino", "1", "0"),
+    ],
 )
 @pytest.mark.parametrize("tied", [True, False])
 def test_logits_are_those_of_transformers(
-    architecture: str, yes: str, no: str | None, tied: bool, tmp_path: Path
+    architecture: str, engine: str, yes: str, no: str | None, tied: bool, tmp_path: Path, cache: Path
 ) -> None:
     folder = write_causal(tmp_path, architecture, tie_word_embeddings=tied, max_position_embeddings=1024)
     logits = logits_of(folder, laid_out(architecture, QUERY, DOCUMENTS))
     expected = logits[:, ids(yes)[0]] - (0 if no is None else logits[:, ids(no)[0]])
-    with open_ranker(folder, architecture) as ranker:
+    with open_ranker(folder, architecture, engine=engine, cache_dir=cache) as ranker:
+        assert ranker.engine.name == engine
         found = ranker.score([(QUERY, document) for document in DOCUMENTS])
     assert np.allclose(found.scores, expected, atol=1e-5)
 

@@ -167,5 +167,6 @@ CARDS = {
 
 
 def open_ranker(folder: Path, architecture: str, **how: Any) -> Reranker:
-    """The reranker in float32 on the CPU."""
-    return Reranker(folder, card=CARDS[architecture], engine="torch", device="cpu", precision="f32", threads=1, **how)
+    """The reranker in float32 on the CPU, by torch unless another engine is asked for."""
+    asked: dict[str, Any] = {"engine": "torch", "device": "cpu", "precision": "f32", "threads": 1, **how}
+    return Reranker(folder, card=CARDS[architecture], **asked)

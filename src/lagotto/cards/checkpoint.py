@@ -25,7 +25,7 @@ from lagotto.cards.folder import DenseModule, FolderFacts, card_from_folder, rea
 from lagotto.cards.hubs import HEAD_FILES
 from lagotto.cards.llm_rerankers import folder_options, is_llm_reranker
 from lagotto.cards.model_config import ModelConfig
-from lagotto.cards.native_decoder import native_decoder, plainly_embeds
+from lagotto.cards.native_decoder import native_decoder, plain_use
 from lagotto.cards.quantized import QuantizedFacts, check_usable, read_quantized
 from lagotto.cards.registry import find_card, find_named, suggest
 from lagotto.cards.schema import ModelCard, Pooling, Task
@@ -215,7 +215,7 @@ def runs_on(card: ModelCard) -> EngineName | None:
         return None
     engine = engine_for(card.architecture)
     small = card.parameters is not None and card.parameters * 1_000_000 <= LARGEST_NATIVE_DECODER
-    if small and card.architecture in NATIVE_DECODERS and plainly_embeds(card):
+    if small and card.architecture in NATIVE_DECODERS and plain_use(card):
         engine = "openvino"
     if "classification" in card.heads or is_llm_reranker(card) or ("dense" in card.heads and card.pooling != "none"):
         return engine

@@ -1,4 +1,4 @@
-"""Which language models have a graph for OpenVINO: embedders of the Llama kind in their plain form."""
+"""Which language models have a graph for OpenVINO: embedders and rerankers of the Llama kind in their plain form."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lagotto.cards.adapter import CONFIG_FILE
 from lagotto.cards.architectures import NATIVE_DECODERS
 from lagotto.cards.decoder_config import DecoderConfig, decoder_config
 from lagotto.cards.schema import ModelCard
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
 
 
-def plainly_embeds(card: ModelCard) -> bool:
-    """Whether a model gives one vector of states that see what stands before them."""
-    return card.task == "embed" and not card.bidirectional and card.pooling != "last_tokens_mean"
+def plain_use(card: ModelCard) -> bool:
+    """Whether a model gives one vector of states that see what stands before them, or the score of one answer."""
+    if card.task == "rerank":
+        return card.heads == ("yes_logit",)
+    return not card.bidirectional and card.pooling != "last_tokens_mean"
 
 
 def native_decoder(raw: Mapping[str, Any], folder: Path, card: ModelCard, longest: int) -> DecoderConfig | None:
@@ -23,7 +26,7 @@ def native_decoder(raw: Mapping[str, Any], folder: Path, card: ModelCard, longes
     That are scaled rotary positions, attention within a window shorter than the ``longest`` text, biases where the
     architecture usually has none, another activation than SiLU, attention in both directions.
     """
-    if raw.get("model_type") not in NATIVE_DECODERS or not plainly_embeds(card):
+    if raw.get("model_type") not in NATIVE_DECODERS or not plain_use(card):
         return None
     try:
         config = decoder_config(raw, folder)
@@ -37,6 +40,7 @@ def native_decoder(raw: Mapping[str, Any], folder: Path, card: ModelCard, longes
         and config.qkv_bias == (config.architecture == "qwen2")
         and not (config.output_bias or config.feed_forward_bias)
         and config.head_dim % 2 == 0
+        and not (folder / CONFIG_FILE).is_file()  # an adapter beside the weights, of which torch tells more
         and raw.get("is_causal", True) is not False
         and raw.get("use_bidirectional_attention") in (None, False)
     )

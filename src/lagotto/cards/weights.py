@@ -108,6 +108,13 @@ class Weights(Mapping[str, npt.NDArray[Any]]):
         """
         return self._tensors[name].bits()
 
+    def rows(self, name: str, numbers: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Some rows of a tensor, as float32, without reading the others."""
+        found = self.bits(name)[list(numbers)]
+        if self.stored_as(name) == "BF16" and found.dtype == np.uint16:
+            found = (found.astype(np.uint32) << 16).view(np.float32)
+        return np.asarray(found, np.float32)
+
     def stored_as(self, name: str) -> str:
         """The element type in the file by its safetensors name, e.g. ``"BF16"``, without reading the tensor."""
         return self._tensors[name].kind

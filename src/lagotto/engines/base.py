@@ -51,6 +51,10 @@ TOKEN_BUDGET = 768
 
 Seen at width 384 on two Zen 4 cores in bf16: 512 to 768 tokens give the most, 4,096 a quarter less."""
 
+PAIR_TOKENS = 2048
+"""The same for language models that score pairs: the query is computed once a batch, whatever the number of its pairs,
+and where passages are shortened on the way, enough must be left to keep matrix products busy."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:

@@ -191,7 +191,7 @@ def _chosen(engine: EngineChoice, checkpoint: Checkpoint, devices: tuple[str, ..
     if engine == "openvino" and not checkpoint.native:
         known = ", ".join((*NATIVE_ARCHITECTURES, *NATIVE_DECODERS))
         raise UnsupportedModelError(
-            f"engine 'openvino' runs {known} (the last {len(NATIVE_DECODERS)} as embedders in their plain form); pass "
+            f"engine 'openvino' runs {known} (the last {len(NATIVE_DECODERS)} in their plain form); pass "
             f"engine='torch' for {checkpoint.name}, a {checkpoint.config.architecture}"
         )
     if engine != "auto":

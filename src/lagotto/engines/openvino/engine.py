@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
+from lagotto.cards.llm_rerankers import is_llm_reranker
 from lagotto.core.errors import InvalidInputError, UnsupportedModelError
 from lagotto.core.hardware import INT8_INSTRUCTIONS, supports_int8
-from lagotto.engines.base import EngineInfo, Output, Precision, QueueStats
+from lagotto.engines.base import PAIR_TOKENS, TOKEN_BUDGET, EngineInfo, Output, Precision, QueueStats
 from lagotto.engines.merging import MergingQueue
 from lagotto.engines.openvino.compiled import Compiled, Settings, compile_cached, supports_bf16
 from lagotto.engines.openvino.graph import build
+from lagotto.engines.openvino.pair_scores import PairScores
 
 
 class OpenVinoEngine:
@@ -35,8 +37,10 @@ class OpenVinoEngine:
             return compile_cached(lambda: build(checkpoint, states=states), settings, key, cache)
 
         self._graph = _Graph(open_graph, states=checkpoint.colbert is not None)
-        self.info = EngineInfo("openvino", "cpu", precision, threads, settings.streams, self._graph.width)
-        self._queue = MergingQueue(settings.streams, self._infer, name="lagotto-openvino")
+        self._pairs = PairScores(checkpoint) if is_llm_reranker(checkpoint.card) else None
+        width, budget = (1, PAIR_TOKENS) if self._pairs else (self._graph.width, TOKEN_BUDGET)
+        self.info = EngineInfo("openvino", "cpu", precision, threads, settings.streams, width, budget)
+        self._queue = MergingQueue(settings.streams, self._infer, name="lagotto-openvino", budget=budget)
 
     def submit(self, batch: Batch, output: Output = "pooled") -> Future[NDArray[np.float32]]:
         """Queue a batch."""
@@ -53,12 +57,16 @@ class OpenVinoEngine:
 
     def _infer(self, batch: Batch, output: Output) -> NDArray[np.float32]:
         batch = batch.without_empty_rows()
-        values = {"ids": batch.ids, "lengths": batch.lengths, "second": batch.second}
-        with self._graph.request(states=output == "states") as request:
+        if self._pairs is not None:
+            return self._pairs(batch, output, self._results)
+        return self._results({"ids": batch.ids, "lengths": batch.lengths, "second": batch.second}, output == "states")
+
+    def _results(self, values: Mapping[str, NDArray[np.int32]], states: bool = False) -> NDArray[np.float32]:
+        """What the graph gives for its inputs, of which it may want fewer."""
+        with self._graph.request(states) as request:
             names = [port.get_any_name() for port in request.model_inputs]
             results = request.infer({name: values[name] for name in names}, share_inputs=True)
-            wanted = results[1] if output == "states" else results[0]
-            return np.array(wanted, np.float32)  # a copy: the request's own memory is used again
+            return np.array(results[int(states)], np.float32)  # a copy: the request's own memory is used again
 
 
 class _Graph:

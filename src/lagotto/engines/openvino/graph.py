@@ -18,6 +18,7 @@ from lagotto.core.errors import CheckpointError, UnsupportedModelError
 from lagotto.engines.openvino.decoder import decoder
 from lagotto.engines.openvino.encoder import Inputs, encoder, inputs, pick
 from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar
+from lagotto.engines.openvino.pair_decoder import pair_decoder
 from lagotto.engines.openvino.splade import splade
 
 _PREFIXES = ("", "bert.", "roberta.", "model.", "0.auto_model.")
@@ -32,11 +33,14 @@ def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Para
     An embedder gives pooled vectors that are not normalised (that, and cutting dimensions, is cheaper and more exact
     in float32 afterwards), a SPLADE model weights of the vocabulary, a reranker the raw logit. With ``states`` an
     embedder's graph has a second output, the last hidden states, (batch, tokens, hidden). A ColBERT model has no pooled
-    vector: not a number stands in its place. ``parameters`` makes the layers.
+    vector: not a number stands in its place. A language model that reranks has a graph of its own, see `pair_decoder`.
+    ``parameters`` makes the layers.
     """
     config = checkpoint.config
     weights = Weights.open(checkpoint.folder)
     named = parameters(_Renamed(weights, _prefix(weights, checkpoint)), str(checkpoint.folder))
+    if checkpoint.decoder is not None and checkpoint.card.task == "rerank":
+        return pair_decoder(checkpoint.decoder, config.max_position_embeddings, named)
     if checkpoint.card.task == "rerank":
         given = inputs(config, pairs=True)
         first = op.multiply(given.lengths, op.constant(0, np.int32))

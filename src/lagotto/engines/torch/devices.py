@@ -8,7 +8,7 @@ import torch
 
 from lagotto.core.errors import UnsupportedModelError
 from lagotto.core.hardware import cpu_flags
-from lagotto.engines.base import TOKEN_BUDGET, Precision
+from lagotto.engines.base import PAIR_TOKENS, TOKEN_BUDGET, Precision
 
 ACCELERATOR_TOKENS = 16_384
 """Padded tokens a batch on a GPU: enough to keep its matrix products busy, some 1 GB of activations at width 1024."""
@@ -64,9 +64,11 @@ def dtype_of(precision: Precision) -> Any:
     return _DTYPES[precision]
 
 
-def token_budget(device: str) -> int:
-    """Padded tokens a batch should have at most."""
-    return TOKEN_BUDGET if device == "cpu" else ACCELERATOR_TOKENS
+def token_budget(device: str, pairs: bool) -> int:
+    """Padded tokens a batch should have at most; ``pairs``: of a language model that scores them."""
+    if device != "cpu":
+        return ACCELERATOR_TOKENS
+    return PAIR_TOKENS if pairs else TOKEN_BUDGET
 
 
 def describe_devices() -> dict[str, str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
+from lagotto.cards.llm_rerankers import is_llm_reranker
 from lagotto.engines.base import Engine, EngineInfo, Output, Precision, QueueStats
 from lagotto.engines.merging import MergingQueue
 from lagotto.engines.torch.devices import token_budget
@@ -39,7 +40,7 @@ class TorchEngine:
         self._set_threads()
         forward = open_compute(checkpoint, device, precision, packing=packing, compile=compile)
         self._compute: WithinMemory | None = WithinMemory(forward, device)
-        budget = token_budget(device)
+        budget = token_budget(device, is_llm_reranker(checkpoint.card))
         self.info = EngineInfo("torch", device, precision, threads, 1, forward.width, budget)
         self._queue = MergingQueue(1, self._turn, "lagotto-torch", budget=budget)
 
@@ -76,4 +77,5 @@ def open_engine(checkpoint: Checkpoint, devices: tuple[str, ...], precision: Pre
     """
     if len(devices) == 1:
         return TorchEngine(checkpoint, devices[0], precision, threads)
-    return ProcessEngine(checkpoint, devices, precision, threads, token_budget(devices[0]))
+    budget = token_budget(devices[0], is_llm_reranker(checkpoint.card))
+    return ProcessEngine(checkpoint, devices, precision, threads, budget)

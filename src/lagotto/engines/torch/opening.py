@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lagotto.cards.checkpoint import Checkpoint
-from lagotto.cards.schema import LLM_HEADS
+from lagotto.cards.llm_rerankers import is_llm_reranker
 from lagotto.engines.base import Precision
 from lagotto.engines.torch.forward import Forward
 from lagotto.engines.torch.pair_scores import PairScores
@@ -13,6 +13,6 @@ from lagotto.engines.torch.pair_scores import PairScores
 
 def open_compute(checkpoint: Checkpoint, device: str, precision: Precision, **how: Any) -> Forward | PairScores:
     """A `PairScores` for a reranker that is a language model, else a `Forward`, which ``how`` is for."""
-    if set(checkpoint.card.heads) & set(LLM_HEADS):
+    if is_llm_reranker(checkpoint.card):
         return PairScores(checkpoint, device, precision)
     return Forward(checkpoint, device, precision, **how)

@@ -16,10 +16,10 @@ from lagotto.cards.json_files import read_json
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, EngineError
 from lagotto.engines.base import Output, Precision, Scoring
+from lagotto.engines.sharing import share
 from lagotto.engines.torch.compression import compress
 from lagotto.engines.torch.decoder import Decoder, Flow, Prefixes
 from lagotto.engines.torch.devices import dtype_of
-from lagotto.engines.torch.sharing import share
 from lagotto.engines.torch.tensors import TensorReader
 
 

@@ -51,7 +51,7 @@ class TensorReader:
     def rows(self, name: str, rows: Sequence[int], *shape: int) -> Any:
         """Some rows of a matrix, in float32; the others are not read."""
         self._check(name, shape)
-        return self._placed(self.weights.bits(name)[list(rows)], name, torch.float32)
+        return torch.from_numpy(self.weights.rows(name, rows)).to(self._device)
 
     def _tensor(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
         self._check(name, shape)
