@@ -5,7 +5,8 @@
 
 First the shape of bge-reranker-v2-gemma, scaled down, with random weights that both get: one query with the passages.
 Each contestant has a process of its own. Then that of v2.5-gemma2-lightweight in lagotto alone (FlagEmbedding does not
-run it on a transformers of today), for several cutoff layers and compression ratios.
+run it on a transformers of today), for several cutoff layers and compression ratios: the share of the whole model's
+time beside the share of its work, which is tokens times layers. ``--plot FILE.svg`` draws them (needs matplotlib).
 """
 
 import argparse
@@ -59,19 +60,25 @@ model = FlagLLMReranker(job["model"], use_bf16=half, devices=job["device"], batc
 print(json.dumps(measured(lambda pairs: model.compute_score(pairs, max_length=512), "FlagEmbedding")))
 """
 LAYERS = f"""{COMMON}{OPEN}
+plain = model._loaded.tokenizer.plain
+around = len(plain("B: ")) + 2 * len(plain("\\n")) + len(plain(model._loaded.checkpoint.card.options["prompt"]))
+passages = [len(plain(passage)) for _, passage in job["pairs"]]
 rows = []
 for cutoff, layers, ratio in job["cases"]:
     options = ScoreOptions(cutoff_layers=cutoff, compress_layers=layers, compress_ratio=ratio)
     score = lambda pairs: model.score(pairs, max_length=512, max_windows=1, options=options).scores
-    rows.append(measured(score, "lagotto"))
+    whole = min(cutoff, *layers) if ratio > 1 else cutoff
+    work = sum(whole * (around + n) + (cutoff - whole) * (around + -(-n // ratio)) for n in passages)
+    rows.append(measured(score, "lagotto") | {{"work": work}})
 print(json.dumps(rows))
 """
-CONTESTANTS = {  # name: environment (None: the Python that has lagotto), code, precision, whether the query is shared
-    "lagotto bf16": (None, LAGOTTO, "bf16", True),
-    "lagotto f32": (None, LAGOTTO, "f32", True),
-    "lagotto f32, query computed for each pair": (None, LAGOTTO, "f32", False),
-    "FlagEmbedding f32": ("flagembedding", FLAG_EMBEDDING, "f32", False),
-    "FlagEmbedding bf16": ("flagembedding", FLAG_EMBEDDING, "bf16", False),
+CONTESTANTS: dict[str, tuple[str | None, str, dict]] = {  # environment (None: lagotto's own Python), code, settings
+    "lagotto bf16": (None, LAGOTTO, {"precision": "bf16", "sharing": True}),
+    "lagotto f32": (None, LAGOTTO, {"precision": "f32", "sharing": True}),
+    "lagotto f32, query computed for each pair": (None, LAGOTTO, {"precision": "f32", "sharing": False}),
+    "FlagEmbedding f32, defaults": ("flagembedding", FLAG_EMBEDDING, {"precision": "f32", "batch": 128}),
+    "FlagEmbedding f32, batches of 8": ("flagembedding", FLAG_EMBEDDING, {"precision": "f32", "batch": 8}),
+    "FlagEmbedding bf16, batches of 8": ("flagembedding", FLAG_EMBEDDING, {"precision": "bf16", "batch": 8}),
 }
 
 
@@ -92,13 +99,13 @@ def run(python: Path, code: str, job: dict, folder: Path) -> object:
 
 def measure(name: str, job: dict, folder: Path, options: argparse.Namespace) -> dict:
     """One contestant: what it found, or why it was left out."""
-    environment, code, precision, sharing = CONTESTANTS[name]
+    environment, code, settings = CONTESTANTS[name]
     print(name, file=sys.stderr)
     try:
         python = options.python
         if environment:
             python = options.rivals_python or environments.ensure(environment, options.envs)
-        return dict(run(python, code, job | {"precision": precision, "sharing": sharing}, folder))  # type: ignore[call-overload]
+        return dict(run(python, code, job | settings, folder))  # type: ignore[call-overload]
     except (harness.SkippedError, environments.InstallError) as error:
         return {"skipped": str(error).replace("|", "/")}
 
@@ -127,13 +134,34 @@ def cases(layers: int) -> list[tuple[int, list[int], int]]:
     return [(cutoff, [early], ratio) for cutoff in cutoffs for ratio in (1, 2, 4, 8)]
 
 
+def plot(out: Path, asked: list[tuple[int, list[int], int]], work: list[float], time: list[float]) -> None:
+    """Share of the time over share of the work, a line a cutoff, and the diagonal where both are equal."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4.5), layout="tight")
+    FigureCanvasSVG(figure)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", label="time = work")
+    for cutoff in dict.fromkeys(case[0] for case in asked):
+        places = [number for number, case in enumerate(asked) if case[0] == cutoff]
+        axes.plot([work[n] for n in places], [time[n] for n in places], "o-", label=f"cutoff {cutoff}")
+        for n in places:
+            axes.annotate(
+                f"1/{asked[n][2]}", (work[n], time[n]), textcoords="offset points", xytext=(4, -10), fontsize=8
+            )
+    axes.set(xlabel="share of the work (tokens x layers)", ylabel="share of the time", xlim=(0, 1.05), ylim=(0, None))
+    axes.legend()
+    figure.savefig(out, format="svg")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--width", choices=list(random_decoder.WIDTHS), default="small")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--passages", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=128, help="FlagEmbedding's batch size, its default")
+    parser.add_argument("--plot", type=Path, help="an SVG file for time against work")
     parser.add_argument("--model", default="starter:bge-small-en-v1.5", help="whose tokenizer is taken")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--envs", type=Path, default=environments.DEFAULT_ENVS)
@@ -146,7 +174,7 @@ def main() -> None:
     like = harness.checkpoint(tokenizer_of, "rerank")
     job = {
         "pairs": texts.pairs(texts.passages(), options.passages), "device": options.device, "rounds": options.rounds,
-        "batch": options.batch, "threads": options.threads,
+        "threads": options.threads,
     }  # fmt: skip
     model = random_decoder.make(work / f"gemma-{options.width}", options.width, like, "gemma")
     mine = job | {"model": str(model), "card": random_decoder.CARDS["gemma"]}
@@ -156,12 +184,17 @@ def main() -> None:
     model = random_decoder.make(work / f"lightweight-{options.width}", options.width, like, "lightweight")
     asked = cases(random_decoder.WIDTHS[options.width][1])
     mine = job | {"model": str(model), "card": random_decoder.CARDS["lightweight"], "precision": "bf16", "cases": asked}
-    rows = run(options.python, LAYERS, mine, work)
+    rows: list[dict] = run(options.python, LAYERS, mine, work)  # type: ignore[assignment]
+    seconds = [statistics.median(row["times"]) for row in rows]
     print(f"\n### {model.name}, lagotto bf16: layers and compression\n")
-    print("| cutoff layer | shortened after | ratio | pairs/s |\n|---:|---:|---:|---:|")
-    for (cutoff, layers, ratio), row in zip(asked, rows, strict=True):  # type: ignore[call-overload]
-        rate = options.passages / statistics.median(row["times"])
-        print(f"| {cutoff} | {layers[0] if ratio > 1 else ''} | {ratio} | {rate:.1f} |")
+    print("| cutoff layer | shortened after | ratio | pairs/s | share of the time | share of the work |")
+    print("|---:|---:|---:|---:|---:|---:|")
+    for (cutoff, layers, ratio), row, time in zip(asked, rows, seconds, strict=True):
+        shares = f"{time / seconds[0]:.2f} | {row['work'] / rows[0]['work']:.2f}"
+        rate = options.passages / time
+        print(f"| {cutoff} | {layers[0] if ratio > 1 else ''} | {ratio} | {rate:.1f} | {shares} |")
+    if options.plot:
+        plot(options.plot, asked, [row["work"] / rows[0]["work"] for row in rows], [t / seconds[0] for t in seconds])
 
 
 if __name__ == "__main__":
