@@ -14,9 +14,11 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from lagotto import Embedder
+from lagotto.batch.sequences import pad
 from lagotto.cards.weights import INT8_WEIGHTS
 from lagotto.core.errors import CheckpointError
 from lagotto.engines.openvino.graph import build
+from lagotto.engines.openvino.packing import pack
 from support.calibration import texts
 from support.checkpoints import BERT
 from support.engines import checkpoint_of, encode
@@ -90,9 +92,9 @@ def unit(x: Matrix) -> Matrix:
 def test_the_graph_computes_what_numpy_computes(tiny_int8: Path, tiny_bert: Path) -> None:
     checkpoint, sequences = checkpoint_of(tiny_int8), encode(tiny_int8, texts(40))
     compiled = ov.Core().compile_model(build(checkpoint), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    graph = np.concatenate(
-        [compiled({"ids": ids[None], "lengths": np.array([len(ids)], np.int32)})[0] for ids in sequences.ids]
-    )
+    names = [port.get_any_name() for port in compiled.inputs]
+    packed = [pack(pad(sequences, [row], 0), checkpoint.config) for row in range(len(sequences))]
+    graph = np.concatenate([compiled({name: given[name] for name in names})[0] for given in packed])
     reference = Numpy(tiny_int8)
     expected = np.stack([reference.cls(ids) for ids in sequences.ids])
     with Embedder(tiny_bert, precision="f32", threads=1) as model:

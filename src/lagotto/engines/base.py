@@ -89,7 +89,7 @@ class QueueStats:
     tokens: int
     """Their tokens, padding not counted."""
     padded_tokens: int
-    """What was computed for them, padding counted; over ``tokens`` it tells what padding costs."""
+    """The same, padding counted: computed by the CPU engine in attention alone, by torch in all layers."""
     merged: int
     """Batches that held rows of more than one call."""
     shared: int

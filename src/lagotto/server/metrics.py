@@ -193,7 +193,8 @@ def _queues(entries: list[Entry]) -> Iterator[Any]:
     yield from _families(GaugeMetricFamily, "engine", _GAUGES, stats)
     yield from _families(CounterMetricFamily, "admission", _ADMITTED, admissions)
     yield from _families(GaugeMetricFamily, "admission", _OPEN, admissions)
-    share = GaugeMetricFamily("lagotto_engine_padding_share", "Share of what was computed.", labels=["model"])
+    told = "Share of batches; the CPU engine computes it in attention alone."
+    share = GaugeMetricFamily("lagotto_engine_padding_share", told, labels=["model"])
     for name, found in stats.items():
         share.add_metric([name], 1 - found.tokens / found.padded_tokens if found.padded_tokens else 0)
     yield share

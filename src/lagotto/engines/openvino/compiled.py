@@ -20,7 +20,7 @@ from lagotto.engines.openvino import blobs
 
 logger = logging.getLogger(__name__)
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 """Raise it whenever the graph builder changes what it builds, so that no older compiled graph is used."""
 _KERNELS = 1000
 """Compiled kernels that are kept for each stream, one an operation and shape, some 20 for each shape of a batch.

@@ -1,118 +1,154 @@
 """The decoder graph: Llama, Mistral, Qwen2 and Qwen3, hidden states in the end.
 
 Source of the computation: Touvron et al. 2023 and the Qwen2 and Qwen3 reports, as written in transformers'
-``modeling_llama.py``, ``modeling_qwen2.py`` and ``modeling_qwen3.py``. There is no cache of keys and values: an
-embedder reads each text once.
+``modeling_llama.py``, ``modeling_qwen2.py`` and ``modeling_qwen3.py``. There is no cache of keys and values: each text
+is read once.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from openvino import Node
 
 from lagotto.cards.decoder_config import DecoderConfig
-from lagotto.engines.openvino.encoder import Inputs, pick
 from lagotto.engines.openvino.ops import Parameters, integers, op, scalar
+from lagotto.engines.openvino.packing import Packed, take
 
 MASKED = -1e9
 """Added to the scores of what is not seen; finite, as in `encoder`."""
 
+Turns = tuple[Node, Node]
+"""Cosines and sines of tokens' positions, (tokens, 1, head width) each."""
 
-def decoder(config: DecoderConfig, longest: int, weights: Parameters, given: Inputs, only: Node | None = None) -> Node:
-    """Normalised hidden states of the last layer, (batch, tokens, hidden), of texts of up to ``longest`` tokens.
 
-    Padding stands behind a text, and tokens see only those before them, so it needs no mask. ``only`` (batch,) int32
-    names the one token a row whose state is wanted: the last layer computes queries and all that follows for it alone,
-    and the result is (batch, 1, hidden).
+class Attend(Protocol):
+    """How tokens see each other."""
+
+    def __call__(self, query: Node, key: Node, value: Node, single: bool) -> Node:
+        """(tokens, heads, head width) -> (tokens, heads x head width).
+
+        ``single``: there is one query a row, (rows, heads, head width) -> (rows, heads x head width).
+        """
+        ...
+
+
+def decoder(config: DecoderConfig, longest: int, weights: Parameters, given: Packed, only: Node | None = None) -> Node:
+    """Normalised hidden states of the last layer, (tokens, hidden), of texts of up to ``longest`` tokens.
+
+    ``only`` (rows,) int32 names the one token a row whose state is wanted: the last layer computes queries and all that
+    follows for it alone, and the result is (rows, hidden).
     """
-    words = weights.constant("embed_tokens.weight", (config.vocab_size, config.hidden_size))
-    x = op.gather(words, given.ids, op.constant(0))
-    turns = _turns(config, longest, given.places)
-    last = config.num_hidden_layers - 1
-    for layer in range(config.num_hidden_layers):
-        x = _layer(config, weights, f"layers.{layer}.", x, turns, given.places, only if layer == last else None)
+    x = layers(config, longest, weights, given.ids, given.positions, _Rows(config, given, only), only)
     return rms_norm(x, weights, "norm", config.hidden_size, config.rms_norm_eps)
 
 
-Turns = tuple[Node, Node]
-"""Cosines and sines, (1, 1, tokens, head width) each."""
+def layers(
+    config: DecoderConfig,
+    longest: int,
+    weights: Parameters,
+    ids: Node,
+    positions: Node,
+    attend: Attend,
+    only: Node | None = None,
+) -> Node:
+    """States behind the last layer, not yet normalised: (tokens, hidden), or (rows, hidden) where there is ``only``."""
+    words = weights.constant("embed_tokens.weight", (config.vocab_size, config.hidden_size))
+    x = op.gather(words, ids, op.constant(0))
+    turns = _turns(config, longest, positions)
+    last = config.num_hidden_layers - 1
+    for layer in range(config.num_hidden_layers):
+        x = _layer(config, weights, f"layers.{layer}.", x, turns, attend, only if layer == last else None)
+    return x
 
 
-def _turns(config: DecoderConfig, longest: int, places: Node) -> Turns:
+def _turns(config: DecoderConfig, longest: int, positions: Node) -> Turns:
     """The angles of all positions, from a table: bfloat16, which counts no further than 256, could not compute them."""
-
-    def of(table: NDArray[np.float32]) -> Node:
-        rows = op.gather(op.constant(table), places, op.constant(0))  # (1, tokens, head width)
-        return op.unsqueeze(rows, op.constant(1))
-
-    cosines, sines = angles(config, longest)
-    return of(cosines), of(sines)
-
-
-def angles(config: DecoderConfig, longest: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(positions, head width) cosines and sines of the angles that queries and keys are turned by."""
     half = config.head_dim // 2
     slowness = config.rotary.theta ** -(np.arange(half) / half)
-    turns = np.arange(longest)[:, None] * slowness  # float64
-    turns = np.concatenate([turns, turns], axis=1)
-    return np.cos(turns).astype(np.float32), np.sin(turns).astype(np.float32)
+    angles = np.arange(longest)[:, None] * slowness  # float64
+    angles = np.concatenate([angles, angles], axis=1)
+
+    def of(table: NDArray[np.float64]) -> Node:
+        rows = op.gather(op.constant(table.astype(np.float32)), positions, op.constant(0))
+        return op.unsqueeze(rows, op.constant(1))
+
+    return of(np.cos(angles)), of(np.sin(angles))
 
 
 def _layer(
-    config: DecoderConfig, weights: Parameters, name: str, x: Node, turns: Turns, places: Node, only: Node | None
+    config: DecoderConfig,
+    weights: Parameters,
+    name: str,
+    x: Node,
+    turns: Turns,
+    attend: Attend,
+    only: Node | None,
 ) -> Node:
     size, inner, epsilon = config.hidden_size, config.intermediate_size, config.rms_norm_eps
+    heads, shared, width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
     normal = rms_norm(x, weights, f"{name}input_layernorm", size, epsilon)
-    asked = x if only is None else pick(x, only)
-    x = op.add(asked, _attention(config, weights, f"{name}self_attn.", normal, turns, places, only))
+
+    def split(part: str, given: Node, number: int) -> Node:
+        """(tokens, hidden) -> (tokens, heads, head width)."""
+        y = weights.linear(given, f"{name}self_attn.{part}_proj", size, number * width, config.qkv_bias)
+        y = op.reshape(y, integers(-1, number, width), False)
+        if config.head_norms and part != "v":
+            y = rms_norm(y, weights, f"{name}self_attn.{part}_norm", width, epsilon)
+        return y
+
+    key, value = _turned(split("k", normal, shared), turns), split("v", normal, shared)
+    if only is None:
+        query = _turned(split("q", normal, heads), turns)
+    else:
+        cosines, sines = (take(part, only) for part in turns)
+        query = _turned(split("q", take(normal, only), heads), (cosines, sines))
+        x = take(x, only)
+    mixed = attend(query, key, value, only is not None)
+    x = op.add(x, weights.linear(mixed, f"{name}self_attn.o_proj", heads * width, size, bias=False))
     normal = rms_norm(x, weights, f"{name}post_attention_layernorm", size, epsilon)
-    gate = weights.linear(normal, f"{name}mlp.gate_proj", size, inner, bias=False)
-    up = weights.linear(normal, f"{name}mlp.up_proj", size, inner, bias=False)
+    gate, up = (weights.linear(normal, f"{name}mlp.{part}_proj", size, inner, bias=False) for part in ("gate", "up"))
     return op.add(x, weights.linear(op.multiply(op.swish(gate), up), f"{name}mlp.down_proj", inner, size, bias=False))
 
 
-def _attention(
-    config: DecoderConfig, weights: Parameters, name: str, x: Node, turns: Turns, places: Node, only: Node | None
-) -> Node:
-    size, heads, shared, width = (
-        config.hidden_size,
-        config.num_attention_heads,
-        config.num_key_value_heads,
-        config.head_dim,
-    )
+class _Rows:
+    """Each token sees those before it in its row.
 
-    def split(part: str, given: Node, number: int) -> Node:
-        """(batch, tokens, hidden) -> (batch, heads, tokens, head width)."""
-        y = weights.linear(given, f"{name}{part}_proj", size, number * width, config.qkv_bias)
-        y = op.reshape(y, integers(0, 0, number, width), True)
-        if config.head_norms and part != "v":
-            y = rms_norm(y, weights, f"{name}{part}_norm", width, config.rms_norm_eps)
-        return op.transpose(y, integers(0, 2, 1, 3))
+    Padding stands behind a row, so it needs no mask but for the one query of a last layer.
+    """
 
-    key, value = turned(split("k", x, shared), turns), split("v", x, shared)
-    key, value = (repeated(y, heads // shared) for y in (key, value))
-    if only is None:
-        query = turned(split("q", x, heads), turns)
+    def __init__(self, config: DecoderConfig, given: Packed, only: Node | None) -> None:
+        self._config, self._given, self._only = config, given, only
+
+    def __call__(self, query: Node, key: Node, value: Node, single: bool) -> Node:
+        config, given = self._config, self._given
+        key, value = (spread(config, by_head(given.parted(y))) for y in (key, value))
+        if single:
+            place = op.unsqueeze(op.subtract(self._only, given.firsts), op.constant(1))  # (rows, 1)
+            bias = op.select(op.less_equal(given.places, place), scalar(0.0), scalar(MASKED))  # (rows, width)
+            bias = op.unsqueeze(op.unsqueeze(bias, op.constant(1)), op.constant(1))
+            query, scale = op.unsqueeze(query, op.constant(2)), scalar(config.attention_scale)
+            mixed = op.scaled_dot_product_attention(query, key, value, bias, scale, causal=False)
+            return op.squeeze(by_token(config, mixed), integers(1))
+        query = by_head(given.parted(query))
         mixed = op.scaled_dot_product_attention(query, key, value, causal=True)  # scaled by the head's width
-    else:
-        query = turned(split("q", pick(x, only), heads), _turns_at(turns, only))
-        seen = op.less_equal(places, op.unsqueeze(only, op.constant(1)))  # (batch, tokens)
-        bias = op.unsqueeze(op.unsqueeze(op.select(seen, scalar(0.0), scalar(MASKED)), op.constant(1)), op.constant(1))
-        mixed = op.scaled_dot_product_attention(query, key, value, bias, scalar(width**-0.5), causal=False)
-    mixed = op.reshape(op.transpose(mixed, integers(0, 2, 1, 3)), integers(0, 0, heads * width), True)
-    return weights.linear(mixed, f"{name}o_proj", heads * width, size, bias=False)
+        return given.joined(by_token(config, mixed))
 
 
-def _turns_at(turns: Turns, only: Node) -> Turns:
-    """The angles of one position a row, (batch, 1, 1, head width)."""
-    flat = (op.squeeze(part, integers(0, 1)) for part in turns)  # (tokens, head width)
-    at = op.unsqueeze(op.unsqueeze(only, op.constant(1)), op.constant(1))  # (batch, 1, 1)
-    cosines, sines = (op.gather(part, at, op.constant(0)) for part in flat)
-    return cosines, sines
+def by_head(x: Node) -> Node:
+    """(rows, tokens, heads, width) -> (rows, heads, tokens, width)"""
+    return op.transpose(x, integers(0, 2, 1, 3))
 
 
-def turned(x: Node, turns: Turns) -> Node:
+def by_token(config: DecoderConfig, x: Node) -> Node:
+    """(rows, heads, tokens, width) -> (rows, tokens, heads x width)"""
+    size = config.num_attention_heads * config.head_dim
+    return op.reshape(op.transpose(x, integers(0, 2, 1, 3)), integers(0, 0, size), True)
+
+
+def _turned(x: Node, turns: Turns) -> Node:
     """Rotary positions: pairs of numbers, half a head apart, turned by their position's angle."""
     cosines, sines = turns
     first, second = op.split(x, op.constant(-1), 2).outputs()
@@ -120,8 +156,9 @@ def turned(x: Node, turns: Turns) -> Node:
     return op.add(op.multiply(x, cosines), op.multiply(swapped, sines))
 
 
-def repeated(x: Node, times: int) -> Node:
-    """Each head ``times`` times: (batch, heads, tokens, width) -> (batch, heads x times, tokens, width)."""
+def spread(config: DecoderConfig, x: Node) -> Node:
+    """Each head as often as queries share it: (batch, key heads, tokens, width) -> (batch, heads, tokens, width)."""
+    times = config.num_attention_heads // config.num_key_value_heads
     if times == 1:
         return x
     shape = op.shape_of(x)  # (4,) int64

@@ -21,6 +21,7 @@ from lagotto.engines.base import PAIR_TOKENS, TOKEN_BUDGET, EngineInfo, Output, 
 from lagotto.engines.merging import MergingQueue
 from lagotto.engines.openvino.compiled import Compiled, Settings, compile_cached, supports_bf16
 from lagotto.engines.openvino.graph import build
+from lagotto.engines.openvino.packing import pack
 from lagotto.engines.openvino.pair_scores import PairScores
 
 
@@ -37,6 +38,7 @@ class OpenVinoEngine:
             return compile_cached(lambda: build(checkpoint, states=states), settings, key, cache)
 
         self._graph = _Graph(open_graph, states=checkpoint.colbert is not None)
+        self._config = checkpoint.config
         self._pairs = PairScores(checkpoint) if is_llm_reranker(checkpoint.card) else None
         width, budget = (1, PAIR_TOKENS) if self._pairs else (self._graph.width, TOKEN_BUDGET)
         self.info = EngineInfo("openvino", "cpu", precision, threads, settings.streams, width, budget)
@@ -59,7 +61,7 @@ class OpenVinoEngine:
         batch = batch.without_empty_rows()
         if self._pairs is not None:
             return self._pairs(batch, output, self._results)
-        return self._results({"ids": batch.ids, "lengths": batch.lengths, "second": batch.second}, output == "states")
+        return self._results(pack(batch, self._config), output == "states")
 
     def _results(self, values: Mapping[str, NDArray[np.int32]], states: bool = False) -> NDArray[np.float32]:
         """What the graph gives for its inputs, of which it may want fewer."""

@@ -16,8 +16,9 @@ from lagotto.cards.splade import is_splade
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
 from lagotto.engines.openvino.decoder import decoder
-from lagotto.engines.openvino.encoder import Inputs, encoder, inputs, pick
+from lagotto.engines.openvino.encoder import encoder
 from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar
+from lagotto.engines.openvino.packing import Packed, declare, take
 from lagotto.engines.openvino.pair_decoder import pair_decoder
 from lagotto.engines.openvino.splade import splade
 
@@ -28,11 +29,11 @@ _PROBES = ("embeddings.word_embeddings.weight", "embed_tokens.weight")
 
 
 def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Parameters] = Parameters) -> Model:
-    """The graph of a checkpoint: ids, lengths (and starts of second segments) -> (batch, output) float32.
+    """The graph of a checkpoint: what `pack` makes of a batch -> (rows, output) float32.
 
     An embedder gives pooled vectors that are not normalised (that, and cutting dimensions, is cheaper and more exact
     in float32 afterwards), a SPLADE model weights of the vocabulary, a reranker the raw logit. With ``states`` an
-    embedder's graph has a second output, the last hidden states, (batch, tokens, hidden). A ColBERT model has no pooled
+    embedder's graph has a second output, the last hidden states, (rows, tokens, hidden). A ColBERT model has no pooled
     vector: not a number stands in its place. A language model that reranks has a graph of its own, see `pair_decoder`.
     ``parameters`` makes the layers.
     """
@@ -42,17 +43,16 @@ def build(checkpoint: Checkpoint, *, states: bool = False, parameters: type[Para
     if checkpoint.decoder is not None and checkpoint.card.task == "rerank":
         return pair_decoder(checkpoint.decoder, config.max_position_embeddings, named)
     if checkpoint.card.task == "rerank":
-        given = inputs(config, pairs=True)
-        first = op.multiply(given.lengths, op.constant(0, np.int32))
-        state = _drop_token_axis(_states(checkpoint, named, given, only=first))
+        given = declare(kinds=config.type_vocab_size > 1)
+        state = _states(checkpoint, named, given, only=given.firsts)
         out = [_classifier(_encoder_config(checkpoint), Parameters(weights, str(checkpoint.folder)), named, state)]
     else:
-        given = inputs(config, pairs=False)
+        given = declare(kinds=False)
         whole = _states(checkpoint, named, given) if states else None
         pooled = _pooled(checkpoint, _Renamed(weights, ""), named, given, whole)
         for module in checkpoint.dense:
             pooled = _dense(module, pooled)
-        out = [pooled] if whole is None else [pooled, whole]
+        out = [pooled] if whole is None else [pooled, given.parted(whole)]
     results = [op.result(op.convert(node, "f32")) for node in out]
     return Model(results, given.parameters(), checkpoint.config.architecture)
 
@@ -72,7 +72,7 @@ def _encoder_config(checkpoint: Checkpoint) -> EncoderConfig:
     return checkpoint.config
 
 
-def _states(checkpoint: Checkpoint, weights: Parameters, given: Inputs, only: Node | None = None) -> Node:
+def _states(checkpoint: Checkpoint, weights: Parameters, given: Packed, only: Node | None = None) -> Node:
     """Hidden states of the last layer, of all tokens or of ``only`` one a row; see `encoder` and `decoder`."""
     if checkpoint.decoder is not None:
         return decoder(checkpoint.decoder, checkpoint.config.max_position_embeddings, weights, given, only)
@@ -111,26 +111,21 @@ def _modern(name: str) -> str:
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
-def _drop_token_axis(x: Node) -> Node:
-    return op.squeeze(x, integers(1))
-
-
 def _pooled(
-    checkpoint: Checkpoint, tensors: Mapping[str, NDArray[Any]], weights: Parameters, given: Inputs, whole: Node | None
+    checkpoint: Checkpoint, tensors: Mapping[str, NDArray[Any]], weights: Parameters, given: Packed, whole: Node | None
 ) -> Node:
-    """(batch, hidden): one vector a row, by the card's pooling; ``whole`` are the states, where all are computed."""
+    """(rows, hidden): one vector a row, by the card's pooling; ``whole`` are the states, where all are computed."""
     pooling = checkpoint.card.pooling
     if pooling in ("cls", "last_token"):
-        zero = op.multiply(given.lengths, op.constant(0, np.int32))
-        only = zero if pooling == "cls" else op.subtract(given.lengths, op.constant(1, np.int32))
-        state = _states(checkpoint, weights, given, only=only) if whole is None else pick(whole, only)
-        return _drop_token_axis(state)
+        last = op.add(given.firsts, op.subtract(given.lengths, op.constant(1, np.int32)))
+        only = given.firsts if pooling == "cls" else last
+        return _states(checkpoint, weights, given, only=only) if whole is None else take(whole, only)
     if pooling == "none":
         return op.broadcast(scalar(float("nan")), op.concat([op.shape_of(given.lengths), integers(1)], 0))
-    states = _states(checkpoint, weights, given) if whole is None else whole
+    states = given.parted(_states(checkpoint, weights, given) if whole is None else whole)  # (rows, tokens, hidden)
     if is_splade(pooling):
         return splade(checkpoint, _encoder_config(checkpoint), tensors, weights, given, states)
-    mask = op.unsqueeze(given.mask, op.constant(2))  # (batch, tokens, 1)
+    mask = op.unsqueeze(given.mask, op.constant(2))  # (rows, tokens, 1)
     if pooling == "max":
         return op.reduce_max(op.select(mask, states, scalar(-1e30)), op.constant(1))
     total = op.reduce_sum(op.select(mask, states, scalar(0.0)), op.constant(1))

@@ -15,6 +15,7 @@ from lagotto.cards.checkpoint import Checkpoint
 from lagotto.engines.openvino.compiled import Settings
 from lagotto.engines.openvino.graph import build, encoder_prefix
 from lagotto.engines.openvino.ops import Parameters, op
+from lagotto.engines.openvino.packing import pack
 
 _LAYERS = "encoder.layer."  # the layers that do the work; poolers, classifiers and Dense modules are small
 
@@ -68,11 +69,10 @@ def observe(
     kept: list[list[NDArray[np.float16]]] = [[] for _ in seen]
     random = np.random.default_rng(0)
     for batch in batches:
-        values = {"ids": batch.ids, "lengths": batch.lengths, "second": batch.second}
+        values = pack(batch, checkpoint.config, multiple=1)
         results = request.infer({name: values[name] for name in names}, share_inputs=True)
         for place in range(len(seen)):
-            x = results[first + place]
-            x = x.reshape(-1, x.shape[-1])  # one sequence, no padding
+            x = results[first + place]  # (tokens, in): one sequence, nothing made up
             extremes = np.abs(x).max(axis=0)
             largest[place] = np.maximum(largest[place], extremes) if len(largest[place]) else extremes
             chosen = random.choice(len(x), min(share, len(x)), replace=False)

@@ -91,7 +91,7 @@ class Parameters:
         steps = self._scales(f"{name}.input_scale", size_in)
         key = (x.get_friendly_name(), steps.tobytes())
         if key not in self._rounded:  # query, key and value share their input
-            scaled = op.multiply(x, op.constant((1 / steps).reshape(1, 1, size_in)))
+            scaled = op.multiply(x, op.constant(1 / steps))
             low, high = scalar(-128), scalar(127)
             self._rounded[key] = op.fake_quantize(scaled, low, high, low, high, 256)
         whole = self._tensor(f"{name}.weight", (size_out, size_in))

@@ -15,8 +15,8 @@ from openvino import Node
 
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.encoder_config import EncoderConfig
-from lagotto.engines.openvino.encoder import Inputs
-from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar
+from lagotto.engines.openvino.ops import Parameters, activation, op, scalar
+from lagotto.engines.openvino.packing import Packed
 
 Array = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def splade(
     config: EncoderConfig,
     tensors: Mapping[str, NDArray[Any]],
     encoder: Parameters,
-    given: Inputs,
+    given: Packed,
     states: Node,
 ) -> Node:
     """(batch, tokens, hidden) -> (batch, vocabulary) weights of at least 0.
@@ -42,11 +42,7 @@ def splade(
     """
     whole = Parameters(tensors, str(checkpoint.folder))
     hidden = _transform(config, whole, states)
-    largest = checkpoint.card.pooling == "splade_max"
-    if largest:
-        # In place of padding stands the first token once more, which changes no maximum and costs no pass over logits.
-        first = op.gather(hidden, integers(0), op.constant(1))
-        hidden = op.select(op.unsqueeze(given.mask, op.constant(2)), hidden, first)
+    largest = checkpoint.card.pooling == "splade_max"  # behind a row's end its last token stands once more: no mask
     matrix, bias = _decoder(config, tensors, whole, encoder)
     pooled = []
     for start in range(0, config.vocab_size, _COLUMNS):

@@ -12,9 +12,10 @@ from lagotto.batch.sequences import Batch
 from lagotto.cards.architectures import DECODERS
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.engines.base import Output, Precision
+from lagotto.engines.places import token_types
 from lagotto.engines.torch.attention import PACKED, packed, register
 from lagotto.engines.torch.devices import dtype_of
-from lagotto.engines.torch.packing import can_pack, has_soft_cap, pack, should_pack, token_types
+from lagotto.engines.torch.packing import can_pack, has_soft_cap, pack, should_pack
 from lagotto.engines.torch.pooling import Dense, pool
 from lagotto.engines.torch.weights import open_module
 

@@ -12,6 +12,7 @@ from lagotto.batch.sequences import Batch
 from lagotto.cards.architectures import DECODERS
 from lagotto.cards.model_config import ModelConfig
 from lagotto.cards.schema import Task
+from lagotto.engines.places import positions, token_types
 from lagotto.engines.torch.attention import Packing, find_kernel
 
 PACKABLE = (
@@ -63,21 +64,6 @@ def pack(batch: Batch, config: ModelConfig, device: str) -> tuple[dict[str, Any]
         values["token_type_ids"] = token_types(batch, config)[real]
     given = {name: torch.from_numpy(row[None].astype(np.int64)).to(device) for name, row in values.items()}
     return given, Packing(tuple(batch.lengths.tolist()), torch.from_numpy(bounds.astype(np.int32)).to(device))
-
-
-def token_types(batch: Batch, config: ModelConfig) -> NDArray[np.int64]:
-    """(rows, tokens) 1 for the second text of a pair; 0 throughout for a model with one type."""
-    types = (np.arange(batch.ids.shape[1]) >= batch.second[:, None]).astype(np.int64)
-    return np.minimum(types, config.type_vocab_size - 1)
-
-
-def positions(ids: NDArray[np.int32], config: ModelConfig) -> NDArray[np.int64]:
-    """(rows, tokens) positions of right-padded texts, as each architecture counts them."""
-    if not config.counts_positions_from_padding:
-        return np.broadcast_to(np.arange(ids.shape[1], dtype=np.int64), ids.shape)
-    real = ids != config.pad_token_id  # a padding token that a text spells out gets the padding position, too
-    counted: NDArray[np.int64] = np.cumsum(real, axis=1, dtype=np.int64) * real + config.pad_token_id
-    return counted
 
 
 def _release() -> int:
