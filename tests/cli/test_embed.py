@@ -294,6 +294,11 @@ def test_tasks_examples_and_adapters(run, tiny_bert, texts, tmp_path):
         result = run("embed", "-m", folder, *more, "--device", "cpu", *given)
         assert result.exit_code == 0, result.output
         np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, atol=1e-5)
+    (tmp_path / "o.npy").unlink()
+    run("embed", "-m", folder, "--card", "BAAI/bge-en-icl", "--as", "query", "--compat", "--device", "cpu", *given)
+    with Embedder(folder, card="BAAI/bge-en-icl", compat=True, precision="f32", device="cpu") as model:
+        expected = model.encode_queries(TEXTS).dense
+    np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, atol=1e-5)
     files[0].write_text('[{"query": 1}]')
     result = run("embed", "-m", folder, "--card", "BAAI/bge-en-icl", "--examples", files[0], *given)
     assert result.exit_code == 1

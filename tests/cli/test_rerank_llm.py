@@ -52,6 +52,14 @@ def test_options_reach_the_model(run, server, monkeypatch):
     assert result.stdout.splitlines()[2].split() == ["1", "1.0000", "1", "worth", "9"]
 
 
+def test_the_key_may_stand_in_a_file(run, server, tmp_path):
+    (tmp_path / "key").write_text("sk-2\n")
+    assert ask(run, server, "--llm-key-file", tmp_path / "key").exit_code == 0
+    assert server.asked[0].headers["authorization"] == "Bearer sk-2"
+    result = run("rerank", "-m", "any", "-Q", "q", "--llm-key-file", tmp_path / "key", input=DOCUMENTS)
+    assert "--llm-key-file is for --llm" in result.stderr
+
+
 def test_raw_grades(run, server):
     result = ask(run, server, "--strategy", "pointwise", "--judgement", "grade", "--raw", "--json")
     assert [json.loads(line)["score"] for line in result.stdout.splitlines()] == [9.0, 3.0, 1.0]

@@ -177,6 +177,7 @@ def test_every_key_of_a_pipeline_file(tmp_path, monkeypatch):
         ("window = true", "window is True; expected int"),
         ("max_windows = 3", r"unknown keys \['max_windows'\]"),
         ('key_variable = "NOT_SET_ANYWHERE"', "NOT_SET_ANYWHERE"),
+        ('key_file = "/not/there"', "/not/there can't be read"),
         ("top_k = 0", "rerank top_k is 0"),
         ("concurrency = 0", "system 'x': concurrency is 0"),
     ],

@@ -12,7 +12,13 @@ from email.utils import formatdate
 import pytest
 
 from lagotto import ChatEndpoint
-from lagotto.core.errors import ClosedError, ConfigError, EndpointError
+from lagotto.core.errors import (
+    ClosedError,
+    ConfigError,
+    EndpointBusyError,
+    EndpointError,
+    EndpointTimeoutError,
+)
 from lagotto.llm import exchange, failures
 from lagotto.llm.base import Chat, Message
 from support.chat_server import After, Drip, Drop, Half, Say, Silence, Status
@@ -85,14 +91,17 @@ def test_a_reply_without_usage_logprobs_or_text(server, endpoint):
     assert (reply.text, reply.prompt_tokens, reply.completion_tokens, reply.first_token) == ("", None, None, None)
 
 
-@pytest.mark.parametrize("where", ["argument", "environment", "named variable"])
-def test_the_key_is_sent_and_never_shown(server, monkeypatch, caplog, where):
+@pytest.mark.parametrize("where", ["argument", "environment", "named variable", "file"])
+def test_the_key_is_sent_and_never_shown(server, monkeypatch, caplog, tmp_path, where):
     caplog.set_level(logging.DEBUG)
     keywords = {}
     if where == "argument":
         keywords["api_key"] = KEY
     elif where == "environment":
         monkeypatch.setenv("LAGOTTO_LLM_API_KEY", KEY)
+    elif where == "file":
+        keywords["key_file"] = tmp_path / "key"
+        keywords["key_file"].write_text(f"{KEY}\n")
     else:
         monkeypatch.setenv("MY_KEY", KEY)
         keywords["key_variable"] = "MY_KEY"
@@ -162,6 +171,25 @@ def test_what_may_pass_is_tried_again_and_then_said(server, endpoint, step):
     error = error_of(endpoint)
     assert "tried 3 times" in str(error)
     assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "after"),
+    [
+        (Status(429, headers={"Retry-After": "90"}), EndpointBusyError, 90),
+        (Status(503), EndpointBusyError, None),
+        (Status(504), EndpointTimeoutError, None),
+        (Silence(), EndpointTimeoutError, None),
+        (Status(500), EndpointError, None),
+        (Drop(), EndpointError, None),
+    ],
+)
+def test_what_it_failed_of_is_told_apart(server, step, kind, after):
+    server.script = [step]
+    with ChatEndpoint(server.url, "m", max_retries=0, timeout=0.2) as endpoint:
+        error = error_of(endpoint)
+    assert type(error) is kind
+    assert error.retry_after == after
 
 
 def test_retry_after_is_waited_for(server, endpoint):
@@ -296,7 +324,9 @@ def test_the_fingerprint_tells_settings_apart(server):
         ({"model": " "}, "model is"),
         ({"api_key": "a\nb"}, "API key"),
         ({"api_key": ""}, "API key"),
-        ({"api_key": "a", "key_variable": "B"}, "give one of them"),
+        ({"api_key": "a", "key_variable": "B"}, "give one"),
+        ({"key_file": "a", "key_variable": "B"}, "give one"),
+        ({"key_file": "/not/there"}, "can't be read"),
         ({"key_variable": "NOT_SET_ANYWHERE"}, "'NOT_SET_ANYWHERE'"),
         ({"temperature": -1}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),

@@ -196,3 +196,5 @@ def test_what_is_missing_is_named(tmp_path: Path, base: Path) -> None:
         vectors(base, adapter=adapter)
     with pytest.raises(InvalidInputError, match="adapter is for embedders"):
         Options(adapter=adapter).for_reranker()
+    with pytest.raises(InvalidInputError, match="compat is for queries of bge-en-icl"):
+        Options(compat=True).for_reranker()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,11 @@ from starlette.testclient import TestClient
 
 import lagotto
 from lagotto import Embedder
+from lagotto.llm import failures
 from lagotto.server.app import create_app
 from lagotto.server.settings import Settings, load_settings
+from support import served_judge
+from support.chat_server import MODEL, ChatServer, judge
 from support.checkpoints import XLMR, write_m3, write_modules
 
 SOURCES = Path(lagotto.__file__).parents[1]
@@ -120,6 +123,28 @@ def error_of() -> Callable[..., Json]:
     return _error_of
 
 
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+    """An honest judge behind an OpenAI-compatible address, after whatever the test scripts."""
+    monkeypatch.setattr(failures, "_FIRST_PAUSE", 0.01)
+    with ChatServer(judge()) as running:
+        yield running
+
+
+@pytest.fixture
+def serve_judge(environment: None, tmp_path: Path, endpoint: ChatServer) -> served_judge.Serve:
+    """``serve_judge(flags={...}, strategy="pointwise", ...)``: a client of a server whose ``judge`` asks `endpoint`."""
+
+    @contextlib.contextmanager
+    def begin(flags: Json | None = None, **llm: Any) -> Iterator[TestClient]:
+        table = {"url": endpoint.url, "model": MODEL, **llm}
+        file = served_judge.write_settings(tmp_path / "settings.toml", table)
+        with served_judge.serving(file, **(flags or {})) as client:
+            yield client
+
+    return begin
+
+
 @dataclass
 class Process:
     """A server that runs as a process of its own."""
@@ -163,14 +188,14 @@ def _healthy(url: str) -> bool:
 def _starting(folder: Path) -> Iterator[Callable[..., Process]]:
     processes: list[Process] = []
 
-    def begin(*flags: object, before: str = "", arguments: Sequence[object] = (), **environment: str) -> Process:
+    def begin(*flags: object, before: str = "", **environment: str) -> Process:
         log = folder / f"server{len(processes)}.log"
         port = () if "--port" in flags else ("--port", "0")
         command = ["serve", "--precision", "f32", "--threads", "2", *port, *flags]
         script = f"import sys\n{before}\nsys.argv[1:] = {[str(c) for c in command]!r}\n{MAIN}"
         with log.open("wb") as file:
             popen = subprocess.Popen(
-                [sys.executable, "-c", script, *map(str, arguments)],
+                [sys.executable, "-c", script],
                 env={**os.environ, "PYTHONPATH": str(SOURCES), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -195,7 +220,7 @@ def starting() -> Callable[[Path], contextlib.AbstractContextManager[Callable[..
 def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """``start("--model", NAME, ...)``: ``lagotto serve`` on a free port, ended with the test.
 
-    ``before`` is Python code that runs in the process first; its ``sys.argv[1:]`` are ``arguments``.
+    ``before`` is Python code that runs in the process first.
     """
     with _starting(tmp_path) as begin:
         yield begin

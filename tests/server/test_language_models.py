@@ -40,6 +40,7 @@ def client(open_client: OpenClient, folder: Path, adapters: list[Path], tiny_ber
     plain: dict[str, Any] = {"name": str(folder), "pooling": "last_token", "device": "cpu"}
     models = [
         ModelSettings(name=str(folder), alias=["icl"], card="BAAI/bge-en-icl", device="cpu"),
+        ModelSettings(name=str(folder), alias=["as-flag"], card="BAAI/bge-en-icl", device="cpu", compat=True),
         ModelSettings(**plain, alias=["base"]),
         *(ModelSettings(**plain, alias=[f"adapted-{n}"], adapter=str(path)) for n, path in enumerate(adapters, 1)),
         ModelSettings(name=str(tiny_bert), alias=["tasks"], card="BAAI/llm-embedder"),
@@ -68,6 +69,13 @@ def test_instruction_and_examples(client: TestClient, folder: Path) -> None:
     np.testing.assert_allclose(by_role, usual[:1], atol=CLOSE)
     tei = client.post("/embed?model=icl", json={"inputs": "the dog", "prompt_name": "query"}).json()
     np.testing.assert_allclose(tei, usual[:1], atol=CLOSE)
+
+
+def test_queries_put_together_as_flag_embedding_does(client: TestClient, folder: Path) -> None:
+    found = dense(client, model="as-flag", input="the dog", role="query")
+    with Embedder(folder, card="BAAI/bge-en-icl", precision="f32", device="cpu", compat=True) as model:
+        np.testing.assert_allclose(found, model.encode_queries(["the dog"]).dense, atol=CLOSE)
+    assert np.abs(found - dense(client, model="icl", input="the dog", role="query")).max() > 1e-3
 
 
 def test_named_tasks(client: TestClient, tiny_bert: Path) -> None:

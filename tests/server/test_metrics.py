@@ -18,6 +18,7 @@ from lagotto.models.embedder import Embedder
 from lagotto.models.reranker import Reranker
 from lagotto.server.dialects.schemas.shared import BareRerankBody, ClassifyBody, EmbeddingsBody, RerankBody
 from lagotto.server.dialects.shared import SPOKEN
+from lagotto.server.metrics import _JUDGED
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
@@ -223,5 +224,6 @@ def test_every_metric_is_in_the_docs(fresh: TestClient) -> None:
     there = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name, _ in scrape(fresh)}
     there |= {"lagotto_engine_" + name for name in ("waiting", "waiting_tokens", "padding_share")}
     there |= {f"lagotto_engine_{name}_total" for name in ("batches", "rows", "tokens", "padded_tokens")}
+    there |= {f"lagotto_llm_{name}_total" for name in _JUDGED}  # of models that are elsewhere
     there = {name for name in there if f"{name}_total" not in there}
     assert told == there

@@ -21,31 +21,16 @@ from lagotto.core.errors import ConfigError
 from lagotto.server.run import serve
 from lagotto.server.settings import Settings
 from support.checkpoints import some_texts
+from support.held_process import HeldProcess
 
 Start = Callable[..., Any]
 MARKER = "quetzalcoatl"
-WAITING = """
-import time
-from pathlib import Path
-from lagotto.engines.openvino.engine import OpenVinoEngine
-entered, gate = map(Path, sys.argv[1:3])
-infer = OpenVinoEngine._infer
-def waiting(self, *args, **kwargs):
-    entered.touch()
-    while not gate.exists():
-        time.sleep(0.01)
-    return infer(self, *args, **kwargs)
-OpenVinoEngine._infer = waiting
-"""
-"""Makes everything that is computed wait until a file is there."""
-
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals of this kind are POSIX")
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> tuple[Path, Path]:
-    """Files that say: a request is being computed; it may go on."""
-    return tmp_path / "entered", tmp_path / "gate"
+def held(tmp_path: Path) -> HeldProcess:
+    return HeldProcess(tmp_path)
 
 
 @pytest.fixture
@@ -132,19 +117,18 @@ def test_a_client_that_sends_too_much_is_answered(start: Start, tiny_bert: Path,
 
 @posix
 def test_sigterm_lets_a_request_in_flight_finish_takes_no_new_one_and_exits_0(
-    start: Start, tiny_bert: Path, places: tuple[Path, Path], threads: ThreadPoolExecutor
+    start: Start, tiny_bert: Path, held: HeldProcess, threads: ThreadPoolExecutor
 ) -> None:
-    entered, gate = places
-    server = start("--model", f"bert={tiny_bert}", before=WAITING, arguments=places)
+    server = start("--model", f"bert={tiny_bert}", before=held.computing)
     url = server.url()
     request = threads.submit(embed, url)
-    server.until(entered.exists)
+    server.until(held.entered.exists)
     server.popen.send_signal(signal.SIGTERM)
     server.until(lambda: "Shutting down" in server.log)
     with pytest.raises(httpx2.TransportError):
         httpx2.get(f"{url}/health")
     assert not request.done()
-    gate.touch()
+    held.gate.touch()
     reply = request.result(60)
     assert reply.status_code == 200
     assert len(reply.json()["data"][0]["embedding"]) == 32
@@ -154,17 +138,16 @@ def test_sigterm_lets_a_request_in_flight_finish_takes_no_new_one_and_exits_0(
 
 @posix
 def test_sigterm_computes_what_is_queued(
-    start: Start, tiny_bert: Path, places: tuple[Path, Path], threads: ThreadPoolExecutor
+    start: Start, tiny_bert: Path, held: HeldProcess, threads: ThreadPoolExecutor
 ) -> None:
-    entered, gate = places
-    server = start("--model", f"bert={tiny_bert}", before=WAITING, arguments=places)
+    server = start("--model", f"bert={tiny_bert}", before=held.computing)
     url = server.url()
     requests = [threads.submit(embed, url, "a dog " * (number + 1)) for number in range(4)]
-    server.until(entered.exists)
+    server.until(held.entered.exists)
     server.until(lambda: httpx2.get(f"{url}/health").status_code == 200)
     server.popen.send_signal(signal.SIGTERM)
     server.until(lambda: "Shutting down" in server.log)
-    gate.touch()
+    held.gate.touch()
     statuses = [request.result(60).status_code for request in requests if request.exception(60) is None]
     assert statuses
     assert set(statuses) == {200}, "what was taken is answered"
@@ -173,12 +156,11 @@ def test_sigterm_computes_what_is_queued(
 
 @posix
 def test_a_request_that_outlasts_the_grace_period_does_not_hold_the_process(
-    start: Start, tiny_bert: Path, places: tuple[Path, Path], threads: ThreadPoolExecutor
+    start: Start, tiny_bert: Path, held: HeldProcess, threads: ThreadPoolExecutor
 ) -> None:
-    entered, _ = places
-    server = start("--model", f"bert={tiny_bert}", before=WAITING, arguments=places, LAGOTTO_SHUTDOWN_SECONDS="0")
+    server = start("--model", f"bert={tiny_bert}", before=held.computing, LAGOTTO_SHUTDOWN_SECONDS="0")
     request = threads.submit(embed, server.url())
-    server.until(entered.exists)
+    server.until(held.entered.exists)
     server.popen.send_signal(signal.SIGTERM)
     try:
         server.end(patience=10)
@@ -253,20 +235,14 @@ def _damaged(folder: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def test_the_port_is_not_open_before_the_models_are_loaded(start: Start, tiny_bert: Path, tmp_path: Path) -> None:
-    gate, entered = tmp_path / "gate", tmp_path / "entered"
-    slow = WAITING.replace("OpenVinoEngine._infer", "pool.open_any").replace(
-        "from lagotto.engines.openvino.engine import OpenVinoEngine", "from lagotto.server import pool"
-    )
+def test_the_port_is_not_open_before_the_models_are_loaded(start: Start, tiny_bert: Path, held: HeldProcess) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = start(
-        "--model", f"bert={tiny_bert}", "--port", port, before=slow.replace("(self, ", "("), arguments=(entered, gate)
-    )
-    server.until(entered.exists)
+    server = start("--model", f"bert={tiny_bert}", "--port", port, before=held.loading)
+    server.until(held.entered.exists)
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(f"http://127.0.0.1:{port}/health")
-    gate.touch()
+    held.gate.touch()
     assert embed(server.url()).status_code == 200
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from lagotto.engines.openvino.engine import OpenVinoEngine
 from lagotto.server.app import create_app
 from lagotto.server.settings import Settings
 from support.checkpoints import some_texts
+from support.departing import post
 
 PATIENCE = 60
 ErrorOf = Callable[..., dict[str, Any]]
@@ -272,25 +272,7 @@ def test_what_a_client_that_went_away_wanted_is_not_computed(gate: Gate, tiny_be
     model = pool.entries["bert"].model
 
     async def ask(text: str, gone: asyncio.Event) -> list[Any]:
-        body = json.dumps({"model": "bert", "input": text}).encode()
-        messages, sent = [{"type": "http.request", "body": body, "more_body": False}], list[Any]()
-
-        async def receive() -> Any:
-            if messages:
-                return messages.pop()
-            await gone.wait()
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-            "path": "/v1/embeddings", "raw_path": b"/v1/embeddings", "query_string": b"", "root_path": "",
-            "headers": [(b"content-type", b"application/json")], "client": ("127.0.0.1", 1), "server": ("here", 80),
-        }  # fmt: skip
-        await app(scope, receive, send)
-        return sent
+        return await post(app, "/v1/embeddings", {"model": "bert", "input": text}, gone)
 
     async def both() -> None:
         stays, leaves = asyncio.Event(), asyncio.Event()

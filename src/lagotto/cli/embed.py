@@ -93,6 +93,7 @@ def embed(
     card: options.Card = None,
     pooling: options.Pooling = None,
     adapter: options.Adapter = None,
+    compat: options.Compat = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away what an unfinished run left in OUT.partial.")
     ] = False,
@@ -132,6 +133,7 @@ def embed(
         card=card,
         pooling=pooling,
         adapter=adapter,
+        compat=compat,
         cache_dir=cache_dir,
         models_dir=models_dir,
         offline=bool(offline),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -14,6 +15,9 @@ Model = Annotated[str | None, typer.Option("--llm-model", metavar="NAME", help="
 KeyVariable = Annotated[
     str | None,
     typer.Option("--llm-key-variable", metavar="VAR", help="Environment variable of the key; LAGOTTO_LLM_API_KEY."),
+]
+KeyFile = Annotated[
+    Path | None, typer.Option("--llm-key-file", metavar="FILE", help="File that holds the key, instead.")
 ]
 Strategy = Annotated[
     Literal["pointwise", "pairwise", "listwise"] | None,

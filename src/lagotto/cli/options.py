@@ -33,6 +33,8 @@ Adapter = Annotated[
     typer.Option("--adapter", metavar="ADAPTER", help="A LoRA adapter for the model: a folder or a hub id (PEFT)."),
 ]
 
+Compat = Annotated[bool, typer.Option("--compat", help="Put queries of bge-en-icl together as FlagEmbedding does.")]
+
 Engine = Annotated[
     Literal["auto", "openvino", "torch"] | None,
     typer.Option("--engine", help="auto (default): openvino for BERT and XLM-RoBERTa on the CPU, else torch."),

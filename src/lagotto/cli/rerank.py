@@ -60,6 +60,7 @@ def rerank(
     llm_url: llm.Url = None,
     llm_model: llm.Model = None,
     key_variable: llm.KeyVariable = None,
+    key_file: llm.KeyFile = None,
     strategy: llm.Strategy = None,
     answers: llm.Answers = None,
     language: llm.Language = None,
@@ -102,6 +103,7 @@ def rerank(
     asking = {
         "llm_model": llm_model,
         "key_variable": key_variable,
+        "key_file": key_file,
         "strategy": strategy,
         "answers": answers,
         "language": language,
@@ -132,7 +134,7 @@ def _check(model: str | None, llm_url: str | None, computing: Mapping[str, Any],
         raise ConfigError("give either --model, to compute here, or --llm and --llm-model, to ask a language model")
     others, what = (asking, "--llm") if llm_url is None else (computing, "--model")
     if lone := next((name for name, value in others.items() if value is not None), None):
-        names = {"key_variable": "llm-key-variable"}
+        names = {"key_variable": "llm-key-variable", "key_file": "llm-key-file"}
         raise ConfigError(f"--{names.get(lone, lone).replace('_', '-')} is for {what}, which was not given")
     if llm_url is not None and asking["llm_model"] is None:
         raise ConfigError("--llm needs --llm-model, the name that the endpoint knows the model by")

@@ -19,6 +19,8 @@
     |-- CallCancelledError           HTTP 499   the caller took the call back, or its connection ended
     |-- DeadlineExceededError        HTTP 504   also a TimeoutError: not computed within the time it was given
     |-- EndpointError                HTTP 502   another machine's LLM can't be reached, refuses, or fails
+    |   |-- EndpointBusyError        HTTP 503   it has too much to do; says when to come again if it told
+    |   |-- EndpointTimeoutError     HTTP 504   no answer of it came in time
     |   `-- MalformedAnswerError     HTTP 502   an LLM's answer has not the form that was asked for
     `-- TemporaryError               HTTP 503   not now; says after how many seconds to come again
         |-- OverloadedError          HTTP 429   more work is waiting than the server takes
@@ -155,10 +157,26 @@ class EndpointError(LagottoError):
     status = 502
     code = "endpoint_failed"
 
-    def __init__(self, message: str, *, endpoint_status: int | None = None) -> None:
+    def __init__(self, message: str, *, endpoint_status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.endpoint_status = endpoint_status
         """HTTP status the endpoint answered with; None where no answer came."""
+        self.retry_after = retry_after
+        """Seconds after which it wants to be asked again; None where it did not say."""
+
+
+class EndpointBusyError(EndpointError):
+    """A chat endpoint has too much to do, or its limits are used up, after all retries."""
+
+    status = 503
+    code = "endpoint_busy"
+
+
+class EndpointTimeoutError(EndpointError):
+    """A chat endpoint gave no answer within the time of a try, after all retries."""
+
+    status = 504
+    code = "endpoint_timeout"
 
 
 class MalformedAnswerError(EndpointError):
@@ -221,7 +239,9 @@ __all__ = [
     "ClosedError",
     "ConfigError",
     "DeadlineExceededError",
+    "EndpointBusyError",
     "EndpointError",
+    "EndpointTimeoutError",
     "EngineError",
     "InvalidInputError",
     "LagottoError",

@@ -179,6 +179,8 @@ class LLMRerank:
     malformed: str | None = None
     key_variable: str | None = None
     """Environment variable that holds the key."""
+    key_file: str | None = None
+    """File that holds it."""
     reasoning_model: bool | None = None
     """Send what OpenAI's reasoning models take: no temperature, and ``max_completion_tokens``."""
     temperature: float | None = None

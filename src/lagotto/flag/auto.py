@@ -7,7 +7,7 @@ from typing import Any
 from lagotto.cards.architectures import DECODERS
 from lagotto.cards.checkpoint import check_runs
 from lagotto.cards.schema import ModelCard, Pooling
-from lagotto.core.errors import InvalidInputError
+from lagotto.core.errors import InvalidInputError, UnsupportedModelError
 from lagotto.flag.encoders import _ENCODERS, FlagModel, _check_class, _check_class_is_here, _listed
 from lagotto.flag.llm import FlagICLModel, FlagLLMModel
 from lagotto.flag.m3 import BGEM3FlagModel
@@ -17,7 +17,7 @@ _M3 = "encoder-only-m3"
 _LLM = "decoder-only-base"
 _ICL = "decoder-only-icl"
 _EMBEDDERS = (_ENCODERS, _M3, _LLM, _ICL)
-_LATER = ("decoder-only-pseudo_moe",)
+_PSEUDO_MOE = "decoder-only-pseudo_moe"
 
 
 class FlagAutoModel:
@@ -44,15 +44,22 @@ class FlagAutoModel:
     ) -> FlagModel | FlagLLMModel | FlagICLModel | BGEM3FlagModel:
         """The model of that name (the last part of the path counts), or of ``model_class`` for an unlisted one.
 
-        Raises `InvalidInputError` for a name that is not listed, `UnsupportedModelError` for one that comes later.
+        Raises `InvalidInputError` for a name that is not listed, `UnsupportedModelError` for one that does not
+        run here.
         """
         if model_class is None:
             card = _listed(model_name_or_path)
             model_class = _class_of(card)
             pooling_method = pooling_method or card.pooling
             query_instruction_format = query_instruction_format or _positional(card.query.format)
+        elif model_class == _PSEUDO_MOE:
+            raise UnsupportedModelError(
+                f"model_class {_PSEUDO_MOE!r} is for checkpoints whose domains (general, coding, reasoning) are chosen "
+                "by code of their own; such code is never run here. For a reasoning or coding embedder take "
+                "BAAI/bge-reasoner-embed-qwen3-8b-0923 or BAAI/bge-code-v1"
+            )
         else:
-            _check_class(model_class, _EMBEDDERS, _LATER)
+            _check_class(model_class, _EMBEDDERS)
         if query_instruction_format is not None or model_class in (_ENCODERS, _M3):
             kwargs["query_instruction_format"] = query_instruction_format or "{}{}"
         if model_class in (_ENCODERS, _M3):

@@ -226,7 +226,7 @@ class FlagAutoReranker:
             card = _listed(model_name_or_path)
             model_class = _HEAD_CLASSES.get(card.heads[0], _ENCODERS)
             check_runs(card) if model_class in _RERANKERS else _check_class_is_here(card)
-        _check_class(model_class, (_ENCODERS, *_RERANKERS), ())
+        _check_class(model_class, (_ENCODERS, *_RERANKERS))
         chosen = _RERANKERS.get(model_class, FlagReranker)
         return chosen(model_name_or_path, use_fp16=use_fp16, trust_remote_code=bool(trust_remote_code), **kwargs)
 
@@ -253,8 +253,6 @@ def _check_class_is_here(card: ModelCard) -> None:
         )
 
 
-def _check_class(name: str, running: tuple[str, ...], later: tuple[str, ...]) -> None:
-    if name in later:
-        raise UnsupportedModelError(f"model_class {name!r} comes later; {', '.join(running)} run in this version")
+def _check_class(name: str, running: tuple[str, ...]) -> None:
     if name not in running:
-        raise InvalidInputError(f"model_class {name!r} is unknown; allowed are {', '.join((*running, *later))}")
+        raise InvalidInputError(f"model_class {name!r} is unknown; allowed are {', '.join(running)}")

@@ -10,6 +10,7 @@ from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from http.client import HTTPException
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ class ChatEndpoint:
 
     - ``url``: the base address, as ``http://127.0.0.1:11434/v1``. ``model``: the name the endpoint knows it by.
     - ``api_key``: sent as a bearer token; otherwise the environment's ``LAGOTTO_LLM_API_KEY``, or the variable that
-      ``key_variable`` names; none at all where none is set. It is never logged or shown.
+      ``key_variable`` names, or what stands in ``key_file``; none at all where none is set. Never logged or shown.
     - ``temperature``: 0 by default; None sends none, for models that take no other than their own.
     - ``max_tokens``: most tokens of an answer, thinking included, sent as ``length_field``. None sends none.
     - ``extra``: further fields of every request, e.g. ``{"reasoning_effort": "low"}``.
@@ -53,6 +54,7 @@ class ChatEndpoint:
         *,
         api_key: str | None = None,
         key_variable: str | None = None,
+        key_file: str | Path | None = None,
         temperature: float | None = 0.0,
         max_tokens: int | None = 2048,
         length_field: LengthField = "max_tokens",
@@ -73,7 +75,7 @@ class ChatEndpoint:
         if length_field not in ("max_tokens", "max_completion_tokens"):
             raise ConfigError(f"length_field is {length_field!r}; allowed are max_tokens, max_completion_tokens")
         self._target = Target.parse(url)
-        self._key = find_key(api_key, key_variable)
+        self._key = find_key(api_key, key_variable, key_file)
         self._model = model
         self._settings = _settings(model, temperature, extra or {})
         self._max_tokens, self._length_field = max_tokens, length_field
@@ -185,7 +187,7 @@ class ChatEndpoint:
         message = f"{self.url} (model {self._model!r}) {failure.message}{times}"
         if self._key is not None:  # some servers quote the key they refuse
             message = message.replace(self._key, "***")
-        return EndpointError(message, endpoint_status=failure.status)
+        return failure.kind(message, endpoint_status=failure.status, retry_after=failure.retry_after)
 
 
 def _settings(model: str, temperature: float | None, extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from lagotto.core.errors import EndpointBusyError, EndpointError, EndpointTimeoutError
 from lagotto.llm.exchange import Response
 
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same request may succeed a little later."""
+_BUSY = frozenset({429, 503, 529})
+_LATE = frozenset({408, 504})
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _SHOWN = 300
@@ -43,6 +46,8 @@ class Failure:
     status: int | None = None
     retry_after: float | None = None
     """Seconds the endpoint asks to wait."""
+    kind: type[EndpointError] = EndpointError
+    """What it is when there is no other try."""
 
     def pause(self, tries: int) -> float:
         """Seconds to wait after so many failed tries: what was asked for, else twice as long each time, with jitter."""
@@ -60,7 +65,9 @@ def from_error(error: Exception) -> Failure:
     if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
         return Failure(f"has a host that is not known ({said}); check the address", passing=False)
     if isinstance(error, TimeoutError):
-        return Failure(f"gave no answer in time ({error}); give it a longer timeout", passing=True)
+        return Failure(
+            f"gave no answer in time ({error}); give it a longer timeout", passing=True, kind=EndpointTimeoutError
+        )
     if isinstance(error, ConnectionRefusedError):
         return Failure("refused the connection; is it running, and is the port right?", passing=True)
     return Failure(f"could not be talked to ({said})", passing=True)
@@ -83,6 +90,7 @@ def from_response(response: Response) -> Failure:
         passing=status in _PASSING,
         status=status,
         retry_after=_retry_after(response.headers.get("retry-after")),
+        kind=EndpointBusyError if status in _BUSY else EndpointTimeoutError if status in _LATE else EndpointError,
     )
 
 

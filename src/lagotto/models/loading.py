@@ -59,8 +59,10 @@ class Options:
     def for_reranker(self) -> dict[str, Any]:
         """The keyword arguments of `Reranker`: without those that only an embedder has.
 
-        Raises `InvalidInputError` for an adapter, which would be left out.
+        Raises `InvalidInputError` for an adapter and for ``compat``, which would be left out.
         """
+        if self.compat:
+            raise InvalidInputError("compat is for queries of bge-en-icl; a reranker's is one of its ScoreOptions")
         if self.adapter is not None:
             raise InvalidInputError("adapter is for embedders; merge a reranker's into its base with PEFT")
         return {name: value for name, value in asdict(self).items() if name not in _EMBEDDERS_ALONE}

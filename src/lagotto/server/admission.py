@@ -36,9 +36,11 @@ class AdmissionStats:
 class Admission:
     """Bounds what may wait for one model. Belongs to the event loop: no locks."""
 
-    def __init__(self, max_tokens: int) -> None:
+    def __init__(self, max_tokens: int, max_requests: int | None = None) -> None:
         self.max_tokens = max_tokens
         """Tokens that may wait, as estimated."""
+        self._max_requests = max_requests
+        """How many may be open, of whatever size, for a model elsewhere; None for any."""
         self._open: dict[Priority, int] = {"probe": 0, "interactive": 0, "bulk": 0}
         self._requests = 0
         self._admitted = 0
@@ -95,9 +97,12 @@ class Admission:
             self._pace += _LEARN * (found - self._pace)
 
     def _check(self, tokens: int, ahead: int, demand: Demand, speed: Callable[[], float]) -> None:
+        rate = 1 / self._pace if self._pace else speed()
+        if self._max_requests is not None and self._requests >= self._max_requests:
+            of_one = sum(self._open.values()) / self._requests
+            self._refuse(f"{self._requests} requests are open, {self._max_requests} may", of_one, rate)
         if not ahead:
             return
-        rate = 1 / self._pace if self._pace else speed()
         too_many = ahead + tokens - self.max_tokens
         if too_many > 0:
             self._refuse(f"{ahead} tokens are waiting, {self.max_tokens} may", min(too_many, ahead), rate)

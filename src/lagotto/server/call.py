@@ -18,8 +18,8 @@ from starlette.types import Receive
 from lagotto.batch.demand import Demand, using
 from lagotto.core.errors import CallCancelledError, InvalidInputError
 from lagotto.models.embedder import Embedder
-from lagotto.models.reranker import Reranker
 from lagotto.server.admission import promised
+from lagotto.server.judge import AnyReranker, Judge
 from lagotto.server.pool import Entry, ModelPool
 from lagotto.server.record import current_record
 from lagotto.server.settings import Settings
@@ -54,6 +54,7 @@ class Call:
     """Tells when the client goes away."""
     started: float = field(default_factory=time.monotonic)
     _entry: Entry | None = None
+    _judge: Judge | None = None
     _own: Demand | None = None
 
     async def embedder(self, name: str) -> Embedder:
@@ -62,13 +63,14 @@ class Call:
         self._entry = self.pool.entries.get(name)  # None when it was withdrawn while we waited
         return model
 
-    async def reranker(self, name: str | None) -> tuple[str, Reranker]:
+    async def reranker(self, name: str | None) -> tuple[str, AnyReranker]:
         """An allowed reranker and its public name; see `ModelPool.reranker`. `compute` then counts as work for it."""
         public, model = await self._in_time(self.pool.reranker(name))
         self._entry = self.pool.entries.get(public)
+        self._judge = model if isinstance(model, Judge) else None
         return public, model
 
-    async def scorer(self, name: str | None) -> tuple[str, Embedder | Reranker]:
+    async def scorer(self, name: str | None) -> tuple[str, Embedder | AnyReranker]:
         """What scores pairs of texts and its public name: the embedder that is named, else a reranker as `reranker`."""
         if name is not None and await self.pool.is_embedder(name):
             return name, await self.embedder(name)
@@ -96,8 +98,10 @@ class Call:
             if entry is not None:
                 stack.enter_context(entry.admission.admitted(self.size, demand, entry.speed))
             bulk = demand.priority == "bulk"
-            inline = demand if not bulk and self._tokens() <= _SMALL else None
-            return await self._watched(self.pool.compute(wanted, bulk=bulk, inline=inline), demand)
+            threads = None if self._judge is None else self._judge.threads
+            inline = demand if not bulk and threads is None and self._tokens() <= _SMALL else None
+            computing = self.pool.compute(wanted, bulk=bulk, inline=inline, threads=threads)
+            return await self._watched(computing, demand)
 
     async def _watched(self, computing: Awaitable[T], demand: Demand) -> T:
         """Wait for work, until its deadline or until nobody waits for the answer any more."""

@@ -11,8 +11,15 @@ from lagotto.cards.starter import STARTERS, is_installed
 from lagotto.core.errors import ConfigError
 from lagotto.models.loading import Options
 from lagotto.models.rendering import Role
+from lagotto.server.judge_settings import JudgeSettings
 from lagotto.server.model_settings import ModelSettings
 from lagotto.server.settings import Settings, public_name
+
+_OPTIONS = {
+    *("engine", "device", "precision", "threads", "max_length", "truncation"),
+    *("card", "pooling", "adapter", "compat"),
+}
+"""What a ``[[model]]`` table says of how a model is opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,8 @@ class Offer:
     """How long it stays in memory unused; 0 for ever."""
     prompts: Mapping[Role, str] = field(default_factory=dict)
     """What is put before texts of a role that come without a prompt of their own."""
+    judge: JudgeSettings | None = None
+    """The language model elsewhere that it is; there is nothing to open then."""
 
     @property
     def card(self) -> str | None:
@@ -97,12 +106,12 @@ def _named(text: str, shared: Offer) -> Offer:
 
 def _described(table: ModelSettings, shared: Offer, settings: Settings) -> Offer:
     """A ``[[model]]`` table."""
+    if table.llm is not None:
+        first, *more = table.alias or [table.name]
+        return Offer(first, table.name, eager=True, aliases=tuple(more), judge=table.llm)
     if table.precision in ("bf16", "f16", "int8") and not settings.use_fp16:
         raise ConfigError(f"model {table.name!r}: precision is {table.precision!r} but use_fp16 is false; drop one")
-    own = table.model_dump(
-        include={"engine", "device", "precision", "threads", "max_length", "truncation", "card", "pooling", "adapter"},
-        exclude_none=True,
-    )
+    own = table.model_dump(include=_OPTIONS, exclude_none=True)
     public, *aliases = table.alias or [public_name(table.name)]
     return Offer(
         public,

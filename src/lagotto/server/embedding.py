@@ -16,6 +16,7 @@ from lagotto.models.rendering import Asked, Role, rendering
 from lagotto.models.reranker import Reranker
 from lagotto.models.token_outputs import OutputName
 from lagotto.server.inputs import Item
+from lagotto.server.judge import AnyReranker
 from lagotto.server.settings import Settings
 from lagotto.server.token_ids import read_ids
 
@@ -81,7 +82,7 @@ def collect(model: Embedder, texts: Sequence[str], output: OutputName, **how: An
     return Embeddings.concatenate(list(model.stream(texts, outputs=(output,), **how)), 0)
 
 
-def cutting(model: Embedder | Reranker, truncate: bool | None) -> Truncation | None:
+def cutting(model: Embedder | AnyReranker, truncate: bool | None) -> Truncation | None:
     """What a client's yes or no to cutting long texts means: None leaves all to the operator, yes the side."""
     if truncate is None:
         return None

@@ -18,8 +18,12 @@ from starlette.exceptions import HTTPException
 
 from lagotto.core.errors import (
     AuthenticationError,
+    EndpointBusyError,
+    EndpointError,
+    EndpointTimeoutError,
     InvalidInputError,
     LagottoError,
+    MalformedAnswerError,
     ModelNotAllowedError,
     TemporaryError,
 )
@@ -57,9 +61,10 @@ def headers_of(error: LagottoError) -> dict[str, str]:
     """
     if isinstance(error, AuthenticationError):
         return {"www-authenticate": "Bearer"}
-    if not isinstance(error, TemporaryError):
+    asked = error.retry_after if isinstance(error, TemporaryError | EndpointError) else None
+    if asked is None:
         return {}
-    after = max(0.001, error.retry_after)
+    after = max(0.001, asked)
     return {"retry-after": str(ceil(after)), "retry-after-ms": str(ceil(after * 1000))}
 
 
@@ -69,11 +74,11 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(LagottoError)
     async def known(request: Request, error: LagottoError) -> Response:
         if error.status >= 500:
-            logger.error("%s %s: %s", request.method, request.url.path, error)
+            said = type(error).__name__ if isinstance(error, MalformedAnswerError) else error  # it quotes an answer
+            logger.error("%s %s: %s", request.method, request.url.path, said)
         failure = failure_of(error)
-        return failure_response(
-            request, replace(failure, message=_without_folders(request, failure.message)), headers_of(error)
-        )
+        message = _of_endpoint(error) if isinstance(error, EndpointError) else _without_folders(request, str(error))
+        return failure_response(request, replace(failure, message=message), headers_of(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -95,10 +100,24 @@ def add_error_handlers(app: FastAPI) -> None:
 def _without_folders(request: Request, message: str) -> str:
     """A message in which models have the names clients know: where their files are is nobody's business."""
     for entry in list(get_pool(request).entries.values()):
+        if entry.offer.judge is not None:
+            continue
         for folder in (str(Path(entry.offer.source).expanduser().resolve()), entry.offer.source):
             if os.path.isabs(folder):
                 message = message.replace(folder, entry.public)
     return message
+
+
+def _of_endpoint(error: EndpointError) -> str:
+    """What a client hears of a language model elsewhere: its address, and what it says to its operator, stay here."""
+    if isinstance(error, MalformedAnswerError):
+        return "the language model's answer has not the form that was asked for; try again, or with fewer documents"
+    status = "" if error.endpoint_status is None else f" with status {error.endpoint_status}"
+    if isinstance(error, EndpointBusyError):
+        return f"the language model has too much to do, and refused{status}; come again later"
+    if isinstance(error, EndpointTimeoutError):
+        return "the language model gave no answer in time; try again, or with fewer documents"
+    return f"the language model can't be asked, or failed{status}; the server's log has more"
 
 
 def _explain(request: Request, error: RequestValidationError) -> Failure:

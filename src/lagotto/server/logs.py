@@ -41,6 +41,8 @@ def log_request(record: Record, status: int, seconds: float) -> None:
         "texts": record.texts or None,
         "tokens": record.tokens or None,
         "cached": record.cached or None,
+        "calls": record.calls or None,
+        "flaws": record.flaws or None,
         "key": None if record.key is None else record.key.name,
         "error": record.reason,
     }

@@ -15,6 +15,7 @@ import lagotto
 from lagotto.core import errors
 from lagotto.core.memory import resident_bytes
 from lagotto.server.cache import VectorCache
+from lagotto.server.judge import Judge
 from lagotto.server.pool import Entry, ModelPool
 from lagotto.server.record import Record
 
@@ -181,16 +182,31 @@ _GAUGES = {
     "oldest_wait": "Seconds that the oldest row has waited.",
     "tokens_per_second": "Speed of the last full batches.",
 }
+_JUDGED = {
+    "calls": "Questions that the language model has answered.",
+    "prompt_tokens": "Tokens of questions, as its endpoint counted them.",
+    "completion_tokens": "Tokens of answers.",
+    "unmetered": "Answers for which it told no tokens.",
+    "retries": "Questions sent again since the endpoint failed or was busy.",
+    "malformed": "Answers without the form that was asked for.",
+    "unread": "Questions to which no answer could be read in the end.",
+    "missing": "Documents that an order left out.",
+    "duplicate": "Documents that an order named again.",
+    "unknown": "Documents that an order named and that there are not.",
+}
 _ADMITTED = {"admitted": "Requests taken in.", "refused": "Requests refused since too much waited."}
 _OPEN = {"open_requests": "Requests taken in and not answered.", "open_tokens": "Their tokens, estimated."}
 
 
 def _queues(entries: list[Entry]) -> Iterator[Any]:
     """What models tell of their queues, and of what they let in."""
-    stats = {entry.public: model.stats() for entry in entries if (model := entry.model) is not None}
+    models = {entry.public: model for entry in entries if (model := entry.model) is not None}
+    stats = {name: model.stats() for name, model in models.items() if not isinstance(model, Judge)}
+    reports = {name: model.usage for name, model in models.items() if isinstance(model, Judge)}
     admissions = {entry.public: entry.admission.stats() for entry in entries}
     yield from _families(CounterMetricFamily, "engine", _COUNTERS, stats)
     yield from _families(GaugeMetricFamily, "engine", _GAUGES, stats)
+    yield from _families(CounterMetricFamily, "llm", _JUDGED, reports)
     yield from _families(CounterMetricFamily, "admission", _ADMITTED, admissions)
     yield from _families(GaugeMetricFamily, "admission", _OPEN, admissions)
     told = "Share of batches; the CPU engine computes it in attention alone."

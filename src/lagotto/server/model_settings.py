@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lagotto.cards.schema import Pooling
 from lagotto.models.rendering import Role
+from lagotto.server.judge_settings import JudgeSettings
 
 EngineName = Literal["auto", "openvino", "torch"]
 PrecisionName = Literal["auto", "f32", "bf16", "f16", "int8"]
+_ELSEWHERE = ("name", "alias", "llm")
 TruncationName = Literal["right", "left", "error"]
 
 
@@ -38,10 +40,21 @@ class ModelSettings(BaseModel):
     """How to pool, where the folder does not say."""
     adapter: str | None = Field(default=None, min_length=1)
     """A LoRA adapter on it: a folder or a hub id. Several adapters of one base are models of their own."""
+    compat: bool = False
+    """Queries of bge-en-icl put together as FlagEmbedding does."""
     keep_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """How long it stays in memory unused; 0 for ever."""
     prompts: dict[Role, str] = {}
     """What is put before texts of a role (``text``, ``query``, ``document``) that come without one of their own."""
+
+    llm: JudgeSettings | None = None
+    """A language model behind an endpoint that reranks; ``name`` is then what clients call it."""
+
+    @model_validator(mode="after")
+    def _nothing_to_load(self) -> ModelSettings:
+        if self.llm is not None and (more := sorted(self.model_fields_set - set(_ELSEWHERE))):
+            raise ValueError(f"{more[0]} is for a model that is loaded here, and llm names one elsewhere; drop one")
+        return self
 
     @field_validator("alias", mode="before")
     @classmethod

@@ -19,6 +19,8 @@ _ANY_ROUTE = (401, 403, 405, 408, 413, 415, 429, 500)
 """Failures, as OpenAI's dialect has them, that may meet a request on every route."""
 _COMPUTING = (400, 404, 501, 503, 504)
 """And on those that use a model."""
+_RANKING = ("rerank", "score", "classify", "predict")
+"""Ends of paths behind which a language model elsewhere may be, and fail (502); so it is of ``/``."""
 _STOCK = frozenset(("HTTPValidationError", "ValidationError"))
 """FastAPI's own shapes of errors, which no route answers with."""
 _MAYBE: Json = {"type": ["string", "null"]}
@@ -106,7 +108,8 @@ def _failures(path: str, with_body: bool) -> dict[str, Json]:
 
 def _possible(path: str, with_body: bool) -> Iterable[Failure]:
     statuses = _ANY_ROUTE if path in _REPLIES and not with_body else (*_ANY_ROUTE, *_COMPUTING)
-    for status in statuses:
+    elsewhere = with_body and (path == "/" or path.endswith(_RANKING))
+    for status in (*statuses, 502) if elsewhere else statuses:
         yield Failure("", status)
     if with_body:
         yield Failure("", 400, malformed=True)

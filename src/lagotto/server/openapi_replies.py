@@ -37,6 +37,7 @@ _MATRIX = any_of(listed(_VECTOR), TEXT)
 _OBJECT: Json = {"type": "object"}
 _TYPED = any_of(_VECTOR, _MATRIX, _OBJECT)  # an object has each of several types
 _USAGE = fields(prompt_tokens=COUNT, total_tokens=COUNT)
+_SPENT = fields({"completion_tokens": COUNT}, prompt_tokens=COUNT, total_tokens=COUNT)
 _TOTAL = fields(total_tokens=COUNT)
 _META = fields({"warnings": listed(TEXT)}, api_version=_OBJECT, billed_units=_OBJECT, tokens=_OBJECT)
 _MADE = {"id": TEXT, "created": COUNT}
@@ -57,12 +58,12 @@ def _ranking(**more: Json) -> Json:
 _OPENAI = _vectors(_USAGE, _VECTOR)
 _JINA = _vectors(_USAGE, _TYPED)
 _VOYAGE = _vectors(_TOTAL, _VECTOR)
-_ANY_RANKING = _ranking(model=TEXT, object=TEXT, tokens=_OBJECT, usage=_USAGE, meta=_META, **_MADE)
+_ANY_RANKING = _ranking(model=TEXT, object=TEXT, tokens=_OBJECT, usage=_SPENT, meta=_META, **_MADE)
 _COHERE_RANKING = _ranking(id=TEXT, meta=_META)
-_JINA_RANKING = _ranking(model=TEXT, object=TEXT, usage=_USAGE)
+_JINA_RANKING = _ranking(model=TEXT, object=TEXT, usage=_SPENT)
 _VOYAGE_RANKING = fields(data=_PLACES, model=TEXT, object=TEXT, usage=_TOTAL)
-_VLLM_RANKING = _ranking(id=TEXT, model=TEXT, usage=_USAGE)
-_INFINITY_RANKING = _ranking(model=TEXT, object=TEXT, usage=_USAGE, **_MADE)
+_VLLM_RANKING = _ranking(id=TEXT, model=TEXT, usage=_SPENT)
+_INFINITY_RANKING = _ranking(model=TEXT, object=TEXT, usage=_SPENT, **_MADE)
 _TEI_RANKING = listed(fields({"text": TEXT}, index=COUNT, score=NUMBER))
 _TEI_VECTORS = listed(listed(NUMBER))
 _LABELS = listed(fields(score=NUMBER, label=TEXT))
@@ -79,17 +80,17 @@ _MODEL = fields(
 
 def _computed(**item: Json) -> Json:
     """vLLM's shape."""
-    return fields(object=TEXT, model=TEXT, usage=_USAGE, data=listed(fields(index=COUNT, object=TEXT, **item)), **_MADE)
+    return fields(object=TEXT, model=TEXT, usage=_SPENT, data=listed(fields(index=COUNT, object=TEXT, **item)), **_MADE)
 
 
 _VLLM_CLASSES = fields(
     object=TEXT,
     model=TEXT,
-    usage=_USAGE,
+    usage=_SPENT,
     data=listed(fields(index=COUNT, label=TEXT, probs=listed(NUMBER), num_classes=COUNT)),
     **_MADE,
 )
-_INFINITY_CLASSES = fields(object=TEXT, model=TEXT, usage=_USAGE, data=listed(_LABELS), **_MADE)
+_INFINITY_CLASSES = fields(object=TEXT, model=TEXT, usage=_SPENT, data=listed(_LABELS), **_MADE)
 
 _BY_END: dict[str, Json] = {
     "/v1/encode": fields(object=TEXT, id=TEXT, model=TEXT, fingerprint=TEXT, usage=_USAGE, data=listed(_OBJECT)),

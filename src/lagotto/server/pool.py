@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from lagotto.server.admission import Admission
 from lagotto.server.cache import VectorCache
 from lagotto.server.catalogue import Offer, offers
 from lagotto.server.inline import run_inline
+from lagotto.server.judge import AnyReranker, Judge, open_judge
 from lagotto.server.record import current_record
 from lagotto.server.served import ServedEmbedder, ServedReranker
 from lagotto.server.settings import Settings
@@ -68,7 +69,7 @@ class Entry:
     def speed(self) -> float:
         """Tokens a second, as the engine has measured; 0 when it has not."""
         model = self.slot.model
-        return 0.0 if model is None else model.stats().tokens_per_second
+        return 0.0 if model is None or isinstance(model, Judge) else model.stats().tokens_per_second
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +119,13 @@ class ModelPool:
             raise InvalidInputError(f"model {name!r} is a reranker; it answers at /v1/rerank, not here", param="model")
         return model
 
-    async def reranker(self, name: str | None) -> tuple[str, Reranker]:
+    async def reranker(self, name: str | None) -> tuple[str, AnyReranker]:
         """An allowed reranker and its public name; without a name, the only one there is. Raises as `embedder` does."""
         if (record := current_record()) is not None:
             record.require("rerank")
         chosen = await self.compute(self._only_reranker) if name is None else name
         model = await self._get(chosen)
-        if not isinstance(model, Reranker):
+        if isinstance(model, Embedder):
             raise InvalidInputError(
                 f"model {chosen!r} is an embedder; it answers at /v1/embeddings, not here", param="model"
             )
@@ -146,8 +147,15 @@ class ModelPool:
             raise InvalidInputError(f"this server offers no {kind}; GET /v1/models lists what it does", param="model")
         return found
 
-    async def compute(self, work: Callable[[], T], *, bulk: bool = False, inline: Demand | None = None) -> T:
-        """Run work in a thread, so that the event loop stays free.
+    async def compute(
+        self,
+        work: Callable[[], T],
+        *,
+        bulk: bool = False,
+        inline: Demand | None = None,
+        threads: Executor | None = None,
+    ) -> T:
+        """Run work in a thread, so that the event loop stays free; in one of ``threads`` where a model has its own.
 
         ``inline``: the demand of work so small that it may run on the event loop, see `run_inline`. It still gets a
         thread where vectors are kept in a file, which may have to be waited for.
@@ -170,7 +178,7 @@ class ModelPool:
         context = contextvars.copy_context()  # whoever works does so for this request
         if inline is not None and (self._cache is None or self._cache.disk is None):
             return await run_inline(counted, inline, context)
-        threads = self._bulk_threads if bulk else self._threads
+        threads = threads or (self._bulk_threads if bulk else self._threads)
         return await asyncio.get_running_loop().run_in_executor(threads, context.run, counted)
 
     def change(self, settings: Settings) -> Changes:
@@ -265,6 +273,8 @@ class ModelPool:
         raise ModelLoadingError(f"model {name!r} is still being loaded, for {since:.0f} s now", retry_after=since)
 
     def _open(self, offer: Offer) -> Model:
+        if offer.judge is not None:
+            return open_judge(offer.public, offer.judge, self._max_characters)
         model = open_any(offer.source, offer.options)
         if isinstance(model, Reranker):
             return ServedReranker(model, self._max_characters)
@@ -295,7 +305,9 @@ class ModelPool:
     def _is(self, entry: Entry, task: Task) -> bool:
         model = entry.model
         if model is not None:
-            return isinstance(model, Reranker) == (task == "rerank")
+            return isinstance(model, Embedder) == (task == "embed")
+        if entry.offer.judge is not None:
+            return task == "rerank"
         try:
             return task_of(entry.offer.source, entry.offer.options) == task
         except Exception as error:  # a stored folder that can't be read is no reason to refuse the others
@@ -308,7 +320,8 @@ def _entries(slots: list[Slot]) -> dict[str, Entry]:
 
 
 def _slot(offer: Offer, settings: Settings) -> Slot:
-    return Slot(offer, Admission(settings.max_queue_tokens))
+    most = None if offer.judge is None else offer.judge.max_requests
+    return Slot(offer, Admission(settings.max_queue_tokens, most))
 
 
 def _heard(loading: asyncio.Future[Model]) -> None:

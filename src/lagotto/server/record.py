@@ -25,9 +25,13 @@ class Record:
     texts: int = 0
     """Texts, pairs and windows that were read, those found in the cache included."""
     tokens: int = 0
-    """Their tokens."""
+    """Their tokens; of a language model elsewhere all that its endpoint counted, those of answers too."""
     cached: int = 0
     """Texts found in the cache."""
+    calls: int = 0
+    """Questions that a language model elsewhere has answered."""
+    flaws: int = 0
+    """How often something about such an answer was wrong, see `JudgingReport.flaws`."""
     reason: str | None = None
     """Code of the error it was answered with."""
     started: float = field(default_factory=time.monotonic)

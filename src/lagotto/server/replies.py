@@ -13,16 +13,16 @@ from fastapi import Response
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import Embeddings
 from lagotto.models.embedder import Embedder
-from lagotto.models.reranker import Reranker
 from lagotto.server.call import REQUEST_ID, Call
+from lagotto.server.judge import AnyReranker
 
 
-def answer(call: Call, model: Embedder | Reranker, body: Any, cut: Sequence[int] = ()) -> Response:
+def answer(call: Call, model: Embedder | AnyReranker, body: Any, cut: Sequence[int] = ()) -> Response:
     """A JSON reply that a model computed; ``cut`` are the numbers of the inputs that were not read whole."""
     return Response(dumps(body), media_type="application/json", headers=headers_of(call, model, cut))
 
 
-def headers_of(call: Call, model: Embedder | Reranker, cut: Sequence[int] = ()) -> dict[str, str]:
+def headers_of(call: Call, model: Embedder | AnyReranker, cut: Sequence[int] = ()) -> dict[str, str]:
     """What every reply says: request id, fingerprint of the model, milliseconds so far, inputs that were cut."""
     return {
         REQUEST_ID: call.id,
@@ -60,6 +60,7 @@ def cut_of(found: Embeddings) -> list[int]:
     return numbers
 
 
-def usage(tokens: int) -> dict[str, int]:
-    """Tokens the model read, as OpenAI counts them."""
-    return {"prompt_tokens": tokens, "total_tokens": tokens}
+def usage(read: int, written: int = 0) -> dict[str, int]:
+    """Tokens the model read, and wrote where it is one that does, as OpenAI counts them."""
+    answered = {"completion_tokens": written} if written else {}
+    return {"prompt_tokens": read, "total_tokens": read + written, **answered}

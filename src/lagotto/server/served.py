@@ -52,14 +52,14 @@ class ServedEmbedder(CachedEmbedder):
         return super()._collect(self._checked(texts), render, wanted, progress)  # also of texts that are in the cache
 
     def _checked(self, texts: str | Iterable[str]) -> str | list[str]:
-        found = list(_bounded([texts] if isinstance(texts, str) else texts, self._max_characters()))
+        found = list(bounded([texts] if isinstance(texts, str) else texts, self._max_characters()))
         return texts if isinstance(texts, str) else found
 
     def _stream(
         self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress
     ) -> Iterator[Embeddings]:
         given = [texts] if isinstance(texts, str) else texts
-        return super()._stream(_bounded(given, self._max_characters()), render, wanted, progress)
+        return super()._stream(bounded(given, self._max_characters()), render, wanted, progress)
 
 
 class ServedReranker(Reranker):
@@ -74,12 +74,12 @@ class ServedReranker(Reranker):
     def score(self, pairs: Iterable[Sequence[str]], **how: Any) -> Scores:
         """Scores of pairs, see `Reranker.score`. Raises `InvalidInputError` for a text that is too long."""
         given = list(pairs)
-        for _ in _bounded((text for pair in given for text in pair), self._max_characters(), per_item=2):
+        for _ in bounded((text for pair in given for text in pair), self._max_characters(), per_item=2):
             continue
         return super().score(given, **how)
 
 
-def _bounded(texts: Iterable[Any], most: int | None, per_item: int = 1) -> Iterator[Any]:
+def bounded(texts: Iterable[Any], most: int | None, per_item: int = 1) -> Iterator[Any]:
     """The texts, up to one that is too long; what is no text is left to others to refuse."""
     for number, text in enumerate(texts):
         if most is not None and isinstance(text, str) and len(text) > most:

@@ -156,7 +156,8 @@ class Settings(BaseSettings):
         hidden = {"cache_dir", "model_storage_path", "cache_path", "key", "api_key"}
         shown = self.model_dump(mode="json", exclude=hidden)
         tables = [
-            table.model_dump(mode="json", exclude={"name"}, exclude_none=True)
+            table.model_dump(mode="json", exclude={"name", "llm"}, exclude_none=True)
+            | ({} if table.llm is None else {"llm": table.llm.public()})
             | {"alias": table.alias or [public_name(table.name)]}
             for table in self.model
         ]
@@ -198,7 +199,8 @@ def _explained(error: ValidationError) -> str:
     first = error.errors()[0]
     loc = [str(part) for part in first["loc"]]
     where = ".".join([_field(loc[0]), *loc[1:]])
-    came = "" if loc[0] == "key" or "API_KEY" in loc[0].upper() else f" (came: {first.get('input')!r})"
+    secret = loc[0] == "key" or "llm" in loc or "API_KEY" in loc[0].upper()
+    came = "" if secret else f" (came: {first.get('input')!r})"
     return f"setting {where}: {first['msg']}{came}"
 
 

@@ -17,13 +17,13 @@ from lagotto.core.errors import LagottoError, MemoryBudgetError
 from lagotto.core.memory import release_memory, resident_bytes
 from lagotto.models.embedder import Embedder
 from lagotto.models.loading import find_source
-from lagotto.models.reranker import Reranker
 from lagotto.server.admission import Admission
 from lagotto.server.catalogue import Offer
+from lagotto.server.judge import AnyReranker
 
 logger = logging.getLogger(__name__)
 
-Model = Embedder | Reranker
+Model = Embedder | AnyReranker
 State = Literal["loaded", "loading", "failed", "idle"]
 """Of a model: in memory, on its way there, not to be loaded the last time, not in memory."""
 _BEAT = 1.0
@@ -175,7 +175,8 @@ class Slots:
     def _fetched(self, slot: Slot, loading: Future[Model]) -> None:
         """Have a model's files here, then let it be opened."""
         try:
-            self._fetch(slot.offer)
+            if slot.offer.judge is None:
+                self._fetch(slot.offer)
             self._thread.submit(self._opened, slot, loading)
         except BaseException as error:  # whoever waits for the model has to hear of it
             if self._begun(loading):
@@ -220,18 +221,18 @@ class Slots:
 
     def _make_room(self, slot: Slot) -> None:
         """Unload idle models, the least recently used first, until another one fits. Raises `MemoryBudgetError`."""
-        if self.budget is None:
+        if self.budget is None or slot.offer.judge is not None:
             return
         need = slot.bytes or weight_bytes(slot.offer)
         while resident_bytes() + need > self.budget:
-            idle = [other for other in self.all if other.model is not None and other.users == 0 and other is not slot]
+            idle = [other for other in self._held() if other.users == 0 and other is not slot]
             if not idle:
                 break
             self._unload(min(idle, key=lambda other: other.last_used), f"making room for {slot.offer.public}")
         else:
             return
         held, budget = resident_bytes() >> 20, self.budget >> 20
-        busy = [other.offer.public for other in self.all if other.model is not None]
+        busy = [other.offer.public for other in self._held()]
         if busy:
             raise MemoryBudgetError(
                 f"{slot.offer.public} needs about {need >> 20} MB and {held} of {budget} MB are held, by models in use "
@@ -245,6 +246,10 @@ class Slots:
             held,
             budget,
         )
+
+    def _held(self) -> list[Slot]:
+        """Those whose models take memory."""
+        return [slot for slot in self.all if slot.model is not None and slot.offer.judge is None]
 
     def _drop(self, slot: Slot) -> None:
         try:

@@ -16,6 +16,7 @@ from lagotto.batch.demand import Demand, using
 from lagotto.models.embedder import Embedder
 from lagotto.server.dialects import infinity
 from lagotto.server.embedding import prompts_of
+from lagotto.server.judge import Judge
 from lagotto.server.pool import Entry, ModelPool
 from lagotto.server.settings import Settings
 from lagotto.server.slots import Model
@@ -37,8 +38,12 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready")
 async def ready(pool: Annotated[ModelPool, Depends(get_pool)]) -> JSONResponse:
-    """200 when every model in memory has just computed something, 503 when one could not within five seconds."""
-    probed = await asyncio.gather(*(_probed(pool, entry) for entry in pool.loaded()))
+    """200 when every model in memory has just computed something, 503 when one could not within five seconds.
+
+    Language models elsewhere are left out: asking one costs, and what fails there is no failure of this server.
+    """
+    here = [entry for entry in pool.loaded() if entry.offer.judge is None]
+    probed = await asyncio.gather(*(_probed(pool, entry) for entry in here))
     found = [model for model in probed if model is not None]
     good = all(model["ready"] for model in found)
     return JSONResponse({"ready": good, "models": found}, 200 if good else 503)
@@ -98,6 +103,8 @@ def _compute(model: Model, deadline: float) -> None:
 
 
 def _described(entry: Entry, model: Model) -> dict[str, Any]:
+    if isinstance(model, Judge):
+        return _elsewhere(entry, model)
     engine = model.engine
     described: dict[str, Any] = {
         "id": entry.public,
@@ -122,3 +129,17 @@ def _described(entry: Entry, model: Model) -> dict[str, Any]:
             "normalize": model.card.normalize,
         }
     return described
+
+
+def _elsewhere(entry: Entry, judge: Judge) -> dict[str, Any]:
+    return {
+        "id": entry.public,
+        "task": "rerank",
+        "architecture": None,
+        "max_length": None,
+        "truncation": judge.truncation,
+        "prompts": [],
+        "fingerprint": judge.fingerprint,
+        "engine": {"name": "llm", "device": None, "precision": None, "threads": None},
+        "llm": judge.settings.public(),
+    }

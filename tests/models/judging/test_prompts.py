@@ -23,6 +23,12 @@ def test_long_ones_are_cut_and_told_of(server, open_ranker):
     assert open_ranker(max_characters=None).rank("q", documents).truncated == ()
     with pytest.raises(TextTooLongError, match="document 2 has 100 characters, max_characters is 58"):
         open_ranker(max_characters=58, truncation="error").rank("q", documents)
+    strict = open_ranker(max_characters=58, strategy="pointwise", truncation="error")
+    assert strict.rank("q", documents, truncation="right").truncated == (2,)
+    with pytest.raises(TextTooLongError):
+        open_ranker(max_characters=58, strategy="pointwise").score([("q", documents[2])], truncation="error")
+    with pytest.raises(InvalidInputError, match="truncation is 'left'"):
+        strict.rank("q", documents, truncation="left")
 
 
 def test_no_text_can_end_its_frame_or_open_another(server, open_ranker):

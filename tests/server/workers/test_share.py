@@ -35,6 +35,15 @@ def test_what_all_have_together_is_divided() -> None:
     assert share_of(whole, 100).max_queue_tokens == 1, "nothing becomes none"
 
 
+def test_so_are_the_requests_that_a_language_model_elsewhere_gets() -> None:
+    llm = {"url": "http://127.0.0.1:1/v1", "model": "m"}
+    tables = [{"name": "a", "llm": llm}, {"name": "b", "llm": {**llm, "concurrency": 1, "max_requests": 9}}]
+    part = share_of(Settings(model=[ModelSettings.model_validate(table) for table in tables]), 2)
+    found = [(table.llm.concurrency, table.llm.max_requests) for table in part.model if table.llm is not None]
+    assert found == [(2, 32), (1, 4)]
+    assert pickle.loads(pickle.dumps(part)) == part
+
+
 def test_what_is_not_bounded_stays_so_and_threads_are_those_of_the_machine() -> None:
     part = share_of(Settings(cache_memory_mb=0), 2)
     assert part.memory_budget_mb is None

@@ -20,6 +20,7 @@ import pytest
 
 from lagotto import Embedder
 from lagotto.server.key_settings import digest_of
+from support.held_process import HeldProcess
 
 if not sys.platform.startswith("linux"):
     pytest.skip("processes are looked after in /proc", allow_module_level=True)
@@ -28,19 +29,12 @@ Start = Callable[..., Any]
 ALL, FEW = {"x-api-key": "lgt_all"}, {"x-api-key": "lgt_few"}
 PATIENCE = 60
 QUOTA = 12
-SLOW = """
-import time
-from pathlib import Path
-from lagotto.engines.openvino.engine import OpenVinoEngine
-infer = OpenVinoEngine._infer
-def waiting(self, *args, **kwargs):
-    Path({entered!r}).touch()
-    while not Path({gate!r}).exists():
-        time.sleep(0.01)
-    return infer(self, *args, **kwargs)
-OpenVinoEngine._infer = waiting
-"""
-"""A sitecustomize that makes every request for vectors of every worker wait until a file is there."""
+
+
+def each_worker(held: HeldProcess) -> str:
+    """A PYTHONPATH on which every interpreter that starts finds what lets its computing wait."""
+    (held.folder / "sitecustomize.py").write_text(held.computing)
+    return os.pathsep.join([str(held.folder), str(Path(__file__).parents[3] / "src")])
 
 
 def pids(server: Any) -> dict[int, int]:
@@ -166,19 +160,17 @@ def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(duo: Any)
 
 
 def test_sigterm_lets_both_finish_and_leaves_none_behind(start: Start, tiny_bert: Path, tmp_path: Path) -> None:
-    entered, gate = tmp_path / "entered", tmp_path / "gate"
-    (tmp_path / "sitecustomize.py").write_text(SLOW.format(entered=str(entered), gate=str(gate)))
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3] / "src")])
-    server = start("--model", f"bert={tiny_bert}", "--workers", "2", PYTHONPATH=path)
+    held = HeldProcess(tmp_path)
+    server = start("--model", f"bert={tiny_bert}", "--workers", "2", PYTHONPATH=each_worker(held))
     url = server.url()
     with ThreadPoolExecutor(4) as threads:
         requests = [threads.submit(embed, url) for _ in range(4)]
-        server.until(entered.exists)
+        server.until(held.entered.exists)
         server.popen.send_signal(signal.SIGTERM)
         server.until(lambda: server.log.count("Shutting down") == 2)
         with pytest.raises(httpx2.TransportError):
             httpx2.get(f"{url}/health")
-        gate.touch()
+        held.gate.touch()
         answered = [request.result(60) for request in requests if request.exception(60) is None]
     assert answered
     assert {reply.status_code for reply in answered} == {200}
@@ -191,14 +183,12 @@ def test_sigterm_lets_both_finish_and_leaves_none_behind(start: Start, tiny_bert
 def test_what_outlasts_the_grace_period_or_a_second_signal_is_dropped_with_exit_code_1(
     start: Start, tiny_bert: Path, tmp_path: Path, seconds: str, signals: int
 ) -> None:
-    entered = tmp_path / "entered"
-    (tmp_path / "sitecustomize.py").write_text(SLOW.format(entered=str(entered), gate=str(tmp_path / "never")))
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3] / "src")])
+    held = HeldProcess(tmp_path)
     flags = ("--model", f"bert={tiny_bert}", "--workers", "2")
-    server = start(*flags, PYTHONPATH=path, LAGOTTO_SHUTDOWN_SECONDS=seconds)
+    server = start(*flags, PYTHONPATH=each_worker(held), LAGOTTO_SHUTDOWN_SECONDS=seconds)
     with ThreadPoolExecutor(1) as threads:
         request = threads.submit(embed, server.url())
-        server.until(entered.exists)
+        server.until(held.entered.exists)
         for number in range(signals):
             server.popen.send_signal(signal.SIGTERM)
             server.until(lambda: number == signals - 1 or server.log.count("Shutting down") == 2)  # noqa: B023

@@ -113,11 +113,16 @@ class Asker:
             return Answer(None, reply.prompt_tokens or 0), str(error)
 
     def _give_up(self, reply: Reply, wrong: str) -> None:
-        text = reply.text if len(reply.text) <= _SHOWN else reply.text[: _SHOWN - 1] + "…"
-        said = f"model {self._llm.name!r} answered {text!r} in the end: {wrong}"
         if self._strict:
-            raise MalformedAnswerError(f"{said}; try another form of answers, or malformed='keep' to go on without it")
-        logger.warning("%s; its documents keep their old order", said)
+            text = reply.text if len(reply.text) <= _SHOWN else reply.text[: _SHOWN - 1] + "…"
+            raise MalformedAnswerError(
+                f"model {self._llm.name!r} answered {text!r} in the end: {wrong}; try another form of answers, or "
+                "malformed='keep' to go on without it"
+            )
+        # An answer may repeat a document, and logs are no place for these.
+        logger.warning(
+            "model %r gave no answer that can be read: %s; documents keep their order", self._llm.name, wrong
+        )
         self._add(JudgingReport(unread=1))
 
     def _add(self, more: JudgingReport) -> None:

@@ -10,12 +10,25 @@ from lagotto.llm.endpoint import ChatEndpoint
 from lagotto.models.judging.reranker import LLMReranker
 from lagotto.models.judging.strategies import make_strategy
 
-_ENDPOINT = ("key_variable", "temperature", "max_tokens", "timeout", "max_retries", "concurrency")
-_ASKING = ("answers", "language", "max_characters", "reasks", "malformed")
+_ENDPOINT = (
+    *("key_variable", "key_file", "temperature", "max_tokens", "extra"),
+    *("timeout", "max_retries", "max_pause", "concurrency"),
+)
+_ASKING = ("answers", "language", "max_characters", "truncation", "reasks", "malformed")
 
 
 def open_llm_reranker(url: str, model: str, strategy: str, options: Mapping[str, Any]) -> LLMReranker:
-    """A reranker that asks a model at an address. Options that are None are as their classes have them.
+    """A reranker that asks a model at an address; ``options`` as `parts_of` has them, and its errors."""
+    endpoint, asking = parts_of(url, model, strategy, options)
+    try:
+        return LLMReranker(endpoint, **asking)
+    except BaseException:
+        endpoint.close()
+        raise
+
+
+def parts_of(url: str, model: str, strategy: str, options: Mapping[str, Any]) -> tuple[ChatEndpoint, dict[str, Any]]:
+    """(the endpoint, the other arguments of `LLMReranker`). Options that are None are as their classes have them.
 
     Options are those of the strategy, some of `LLMReranker` and `ChatEndpoint`, and ``reasoning_model``: True sends
     what OpenAI's reasoning models take, no temperature and ``max_completion_tokens``. Raises `InvalidInputError` and
@@ -30,9 +43,4 @@ def open_llm_reranker(url: str, model: str, strategy: str, options: Mapping[str,
         if "temperature" in endpoint:
             raise InvalidInputError("temperature and reasoning_model were given; reasoning models take no temperature")
         endpoint |= {"temperature": None, "length_field": "max_completion_tokens"}
-    opened = ChatEndpoint(url, model, **endpoint)
-    try:
-        return LLMReranker(opened, strategy=chosen, **asking)
-    except BaseException:
-        opened.close()
-        raise
+    return ChatEndpoint(url, model, **endpoint), {"strategy": chosen, **asking}

@@ -24,7 +24,7 @@ from lagotto.models.judging.answers import AnswerFormat
 from lagotto.models.judging.asking import Asker
 from lagotto.models.judging.listwise import ordered
 from lagotto.models.judging.pairwise import wins
-from lagotto.models.judging.passages import PassageTruncation, fit
+from lagotto.models.judging.passages import Passages, PassageTruncation, fit
 from lagotto.models.judging.pointwise import highest, judged, lowest
 from lagotto.models.judging.prompts import Language, Prompt, own_prompt, words_of
 from lagotto.models.judging.strategies import (
@@ -113,6 +113,11 @@ class LLMReranker:
         return self._strategy
 
     @property
+    def truncation(self) -> PassageTruncation:
+        """What happens to a longer document unless a call says otherwise."""
+        return self._truncation
+
+    @property
     def usage(self) -> JudgingReport:
         """What all calls have taken together; of those that failed, what was answered before."""
         return self._usage
@@ -130,12 +135,18 @@ class LLMReranker:
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
     def score(
-        self, pairs: Iterable[Sequence[str]], *, normalize: bool = False, progress: Progress = False
+        self,
+        pairs: Iterable[Sequence[str]],
+        *,
+        normalize: bool = False,
+        truncation: PassageTruncation | None = None,
+        progress: Progress = False,
     ) -> JudgedScores:
         """Judgements of (query, document) pairs, in their order: grades 0..10, 0 or 1, or log-odds; 0..1 if normalised.
 
-        For `Pointwise` alone. Raises `UnsupportedModelError` for the other strategies, which order documents against
-        each other; `InvalidInputError`, `TextTooLongError`, `EndpointError`, `MalformedAnswerError`, `ClosedError`.
+        For `Pointwise` alone; ``truncation`` instead of the reranker's own. Raises `UnsupportedModelError` for the
+        other strategies, which order documents against each other; `InvalidInputError`, `TextTooLongError`,
+        `EndpointError`, `MalformedAnswerError`, `ClosedError`.
         """
         strategy = self._strategy
         if not isinstance(strategy, Pointwise):
@@ -144,7 +155,7 @@ class LLMReranker:
                 "call rank, or give strategy='pointwise'"
             )
         given = list(checked_pairs(pairs))
-        passages = fit([document for _, document in given], self._max_characters, self._truncation)
+        passages = self._fit([document for _, document in given], truncation)
         shown = [pairs] if is_pair(pairs) else given
         with self._asking() as asker, progress_of(progress, shown, "pair") as done:
             asked = [(query, text) for (query, _), text in zip(given, passages.texts, strict=True)]
@@ -167,13 +178,15 @@ class LLMReranker:
         *,
         top_n: int | None = None,
         normalize: bool = True,
+        truncation: PassageTruncation | None = None,
         progress: Progress = False,
     ) -> JudgedRanking:
         """Documents ordered by relevance to the query, the best ``top_n`` of them.
 
         Scores are those of `score` with `Pointwise`, the share of comparisons won with `Pairwise`, and with `Listwise`
-        no more than the place: 1 for the first of n, 1/n for the last; ``normalize`` is for the first alone. Raises as
-        `score`, and `InvalidInputError` for more comparisons than `Pairwise` allows.
+        no more than the place: 1 for the first of n, 1/n for the last; ``normalize`` is for the first alone.
+        ``truncation`` instead of the reranker's own. Raises as `score`, and `InvalidInputError` for more comparisons
+        than `Pairwise` allows.
         """
         if not isinstance(query, str):
             raise InvalidInputError(f"query is a {type(query).__name__}; give a string")
@@ -181,7 +194,7 @@ class LLMReranker:
             raise InvalidInputError("documents is one string; give a list of documents")
         check_count("top_n", top_n)
         texts = list(checked_texts(documents))
-        passages = fit(texts, self._max_characters, self._truncation)
+        passages = self._fit(texts, truncation)
         with self._asking() as asker, progress_of(progress, texts, "document") as done:
             order, scores, unjudged = self._order(asker, query, passages.texts, normalize, done)
         report = asker.report
@@ -192,6 +205,11 @@ class LLMReranker:
             report,
             unjudged,
         )
+
+    def _fit(self, texts: Sequence[str], truncation: PassageTruncation | None) -> Passages:
+        if truncation is not None:
+            _check_choice("truncation", truncation, get_args(PassageTruncation))
+        return fit(texts, self._max_characters, self._truncation if truncation is None else truncation)
 
     def _order(
         self, asker: Asker, query: str, passages: Sequence[str], normalize: bool, done: Callable[[int], None] | None

@@ -12,13 +12,13 @@ from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import Embeddings
 from lagotto.models.embedder import Embedder
 from lagotto.models.rendering import Role
-from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects.schemas.base import Document
 from lagotto.server.dialects.schemas.cohere import CohereEmbedV1, CohereEmbedV2, CohereRerankV1, CohereRerankV2
 from lagotto.server.embedding import Wish, embed
 from lagotto.server.inputs import Item, check_query, checked_inputs
-from lagotto.server.ranking import RankWish, rank, results
+from lagotto.server.judge import AnyReranker
+from lagotto.server.ranking import RankWish, Spent, rank, results, spent, warnings_of
 from lagotto.server.replies import answer, cut_of, shown
 from lagotto.server.vectors import typed, written
 
@@ -80,15 +80,18 @@ async def rerank_v2(request: CohereRerankV2, call: Calling) -> Response:
     return await call.compute(lambda: _ranked(call, model, request.query, request.documents, wish, "2", None))
 
 
-def meta(version: str, call_units: dict[str, int], tokens: int, cut: Sequence[int]) -> dict[str, Any]:
-    """Cohere's ``meta``: version, what would be billed, tokens, and a warning where inputs were cut."""
+def meta(
+    version: str, call_units: dict[str, int], used: Spent, cut: Sequence[int], warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Cohere's ``meta``: version, what would be billed, tokens, and warnings, one where inputs were cut."""
     found: dict[str, Any] = {
         "api_version": {"version": version},
         "billed_units": call_units,
-        "tokens": {"input_tokens": tokens, "output_tokens": 0},
+        "tokens": {"input_tokens": used.read, "output_tokens": used.written},
     }
-    if cut:
-        found["warnings"] = [f"not read whole, since they are longer than the model reads: inputs {shown(cut)}"]
+    said = [f"not read whole, since they are longer than the model reads: inputs {shown(cut)}"] if cut else []
+    if said or warnings:
+        found["warnings"] = [*said, *warnings]
     return found
 
 
@@ -111,7 +114,7 @@ def _embedded(
         "id": str(uuid.uuid4()),
         "embeddings": written(found.dense) if plain else {name: _as(name, found) for name in types},
         "texts": texts,
-        "meta": meta(version, {"input_tokens": tokens}, tokens, cut),
+        "meta": meta(version, {"input_tokens": tokens}, Spent(tokens), cut),
         "response_type": "embeddings_floats" if plain else "embeddings_by_type",
     }
     return answer(call, model, body, cut)
@@ -125,13 +128,13 @@ def _as(name: str, found: Embeddings) -> list[Any]:
 
 
 def _ranked(
-    call: Call, model: Reranker, query: str, texts: Sequence[str], wish: RankWish, version: str, back: Any
+    call: Call, model: AnyReranker, query: str, texts: Sequence[str], wish: RankWish, version: str, back: Any
 ) -> Response:
     ranking = rank(model, query, texts, wish)
     body = {
         "id": str(uuid.uuid4()),
         "results": results(ranking, back),
-        "meta": meta(version, {"search_units": 1}, ranking.tokens, ranking.truncated),
+        "meta": meta(version, {"search_units": 1}, spent(ranking), ranking.truncated, warnings_of(ranking)),
     }
     return answer(call, model, body, ranking.truncated)
 

@@ -70,7 +70,7 @@ def _tei(failure: Failure) -> Said:
         return status, None
     if status == 400 and not failure.empty:
         status = 422
-    if status in (500, 501):
+    if status in (500, 501, 502):
         status = 424
     return status, {"error": failure.message, "error_type": _TEI.get(status, "Validation")}
 

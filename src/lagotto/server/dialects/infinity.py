@@ -10,13 +10,13 @@ import numpy as np
 from fastapi import APIRouter, Response
 
 from lagotto.models.embedder import Embedder
-from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects.schemas.infinity import NOT_NAMED, InfinityClassify, InfinityEmbeddings, InfinityRerank
 from lagotto.server.embedding import Wish, embed
 from lagotto.server.inputs import Item, check_query, checked_inputs, checked_pairs
+from lagotto.server.judge import AnyReranker, Judge
 from lagotto.server.pool import Entry, ModelPool
-from lagotto.server.ranking import LABEL, RankWish, rank, results
+from lagotto.server.ranking import LABEL, RankWish, rank, results, spent
 from lagotto.server.replies import answer, cut_of, usage
 from lagotto.server.slots import Model
 from lagotto.server.vectors import written
@@ -77,7 +77,7 @@ def _described(entry: Entry, model: Model, running: int) -> dict[str, Any]:
         "object": "model",
         "owned_by": "infinity",  # the only value that Infinity's own client reads
         "created": entry.created,
-        "backend": model.engine.name,
+        "backend": "llm" if isinstance(model, Judge) else model.engine.name,
         "capabilities": ["embed" if isinstance(model, Embedder) else "rerank"],
         "stats": {"queue_fraction": 0.0, "queue_absolute": 0, "results_pending": running, "batch_size": 0},
     }
@@ -97,7 +97,7 @@ def _answer(call: Call, model: Embedder, name: str, request: InfinityEmbeddings,
     return answer(call, model, body, cut_of(found))
 
 
-def _ranked(call: Call, model: Reranker, name: str, request: InfinityRerank) -> Response:
+def _ranked(call: Call, model: AnyReranker, name: str, request: InfinityRerank) -> Response:
     wish = RankWish(request.top_n, normalize=not request.raw_scores, options=request.options())
     ranking = rank(model, request.query, request.documents, wish)
     back = request.documents.__getitem__ if request.return_documents else None
@@ -105,7 +105,7 @@ def _ranked(call: Call, model: Reranker, name: str, request: InfinityRerank) -> 
         "object": "rerank",
         "results": results(ranking, back),
         "model": name,
-        "usage": usage(ranking.tokens),
+        "usage": spent(ranking).usage(),
         "id": f"infinity-{uuid.uuid4()}",
         "created": int(time.time()),
     }
@@ -113,14 +113,14 @@ def _ranked(call: Call, model: Reranker, name: str, request: InfinityRerank) -> 
 
 
 def _classified(
-    call: Call, model: Reranker, name: str, request: InfinityClassify, pairs: list[tuple[str, str]]
+    call: Call, model: AnyReranker, name: str, request: InfinityClassify, pairs: list[tuple[str, str]]
 ) -> Response:
     found = model.score(pairs, normalize=not request.raw_scores, options=request.options())
     body = {
         "object": "classify",
         "data": [[{"score": score, "label": LABEL}] for score in found],
         "model": name,
-        "usage": usage(int(found.tokens.sum())),
+        "usage": spent(found).usage(),
         "id": f"infinity-{uuid.uuid4()}",
         "created": int(time.time()),
     }

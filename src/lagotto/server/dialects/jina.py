@@ -11,13 +11,13 @@ from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import Embeddings
 from lagotto.models.embedder import Embedder
 from lagotto.models.rendering import Role
-from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects.schemas.base import text_of
 from lagotto.server.dialects.schemas.jina import JinaEmbeddings, JinaRerank
 from lagotto.server.embedding import Wish, collect, cutting, embed, require
 from lagotto.server.inputs import check_query, checked_inputs
-from lagotto.server.ranking import RankWish, rank, results
+from lagotto.server.judge import AnyReranker
+from lagotto.server.ranking import RankWish, rank, results, spent
 from lagotto.server.replies import answer, cut_of, usage
 from lagotto.server.vectors import typed, written
 
@@ -121,7 +121,7 @@ def _as(name: str, vectors: Any) -> Any:
     return typed(vectors, dtype)
 
 
-def _ranked(call: Call, model: Reranker, request: JinaRerank, query: str) -> Response:
+def _ranked(call: Call, model: AnyReranker, request: JinaRerank, query: str) -> Response:
     texts = [text_of(document) for document in request.documents]
     wish = RankWish(request.top_n, truncation=cutting(model, request.truncate), options=request.options())
     ranking = rank(model, query, texts, wish)
@@ -132,7 +132,7 @@ def _ranked(call: Call, model: Reranker, request: JinaRerank, query: str) -> Res
     body = {
         "model": request.model,
         "object": "list",
-        "usage": usage(ranking.tokens),
+        "usage": spent(ranking).usage(),
         "results": results(ranking, sent_back if request.return_documents else None),
     }
     return answer(call, model, body, ranking.truncated)

@@ -47,7 +47,8 @@ async def model(name: str, call: Calling) -> dict[str, Any]:
 
 
 def _described(entry: Entry) -> dict[str, Any]:
-    card = find_card(entry.offer.card or entry.offer.source.partition("@")[0])
+    here = entry.offer.judge is None
+    card = find_card(entry.offer.card or entry.offer.source.partition("@")[0]) if here else None
     owner = card.name.partition("/")[0] if card is not None else "lagotto"
     state, failure = entry.slot.state, entry.slot.failure
     return {

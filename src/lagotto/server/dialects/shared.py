@@ -15,7 +15,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects import cohere, infinity, jina, openai, tei, vllm_pairs, voyage
 from lagotto.server.dialects.paths import Dialect, speak
@@ -33,8 +32,9 @@ from lagotto.server.dialects.schemas.tei import TeiRerank
 from lagotto.server.dialects.schemas.voyage import VoyageEmbeddings, VoyageRerank
 from lagotto.server.embedding import cutting
 from lagotto.server.inputs import check_query
-from lagotto.server.ranking import RankWish, rank, results
-from lagotto.server.replies import answer, usage
+from lagotto.server.judge import AnyReranker
+from lagotto.server.ranking import RankWish, rank, results, spent, warnings_of
+from lagotto.server.replies import answer
 
 router = APIRouter(tags=["Shared"])
 
@@ -95,7 +95,7 @@ async def _rerank(request: SharedRerank, call: Call, *, body_default: bool) -> R
     return await call.compute(lambda: _answer(call, request, name, model, query, back))
 
 
-def _answer(call: Call, request: SharedRerank, name: str, model: Reranker, query: str, back: bool) -> Response:
+def _answer(call: Call, request: SharedRerank, name: str, model: AnyReranker, query: str, back: bool) -> Response:
     wish = RankWish(
         request.top_n,
         max_windows=request.max_chunks_per_doc,
@@ -110,14 +110,15 @@ def _answer(call: Call, request: SharedRerank, name: str, model: Reranker, query
         document = request.documents[index]
         return {"text": document} if isinstance(document, str) else document.model_dump()
 
+    used = spent(ranking)
     body = {
         "id": str(uuid.uuid4()),
         "object": "rerank",
         "created": int(time.time()),
         "model": name,
         "results": results(ranking, sent_back if back else None),
-        "tokens": {"input_tokens": ranking.tokens, "output_tokens": 0},
-        "usage": usage(ranking.tokens),
-        "meta": cohere.meta("1", {"search_units": 1}, ranking.tokens, ranking.truncated),
+        "tokens": {"input_tokens": used.read, "output_tokens": used.written},
+        "usage": used.usage(),
+        "meta": cohere.meta("1", {"search_units": 1}, used, ranking.truncated, warnings_of(ranking)),
     }
     return answer(call, model, body, ranking.truncated)

@@ -16,7 +16,6 @@ from pydantic import Discriminator, Tag
 from lagotto.batch.long_texts import Truncation
 from lagotto.core.errors import InvalidInputError
 from lagotto.models.embedder import Embedder
-from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects.schemas.tei import (
     TeiEmbed,
@@ -31,6 +30,7 @@ from lagotto.server.dialects.schemas.tei import (
 )
 from lagotto.server.embedding import Wish, collect, embed, require, wording
 from lagotto.server.inputs import Item, check_query, checked_inputs, checked_pairs
+from lagotto.server.judge import AnyReranker
 from lagotto.server.ranking import LABEL, RankWish, rank
 from lagotto.server.replies import answer, cut_of
 
@@ -43,7 +43,7 @@ async def embedder(call: Call, name: str | None) -> tuple[str, Embedder]:
     return chosen, await call.embedder(chosen)
 
 
-async def reranker(call: Call, name: str | None) -> tuple[str, Reranker]:
+async def reranker(call: Call, name: str | None) -> tuple[str, AnyReranker]:
     """The reranker that is named, else the first."""
     return await call.reranker(await call.pool.first("rerank") if name is None else name)
 

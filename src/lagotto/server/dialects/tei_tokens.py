@@ -16,6 +16,7 @@ from lagotto.server.dialects.schemas.tei import TeiDecode, TeiTokenize
 from lagotto.server.dialects.tei import embedder, reranker
 from lagotto.server.embedding import prompt_of
 from lagotto.server.inputs import checked_inputs
+from lagotto.server.judge import AnyReranker, Judge
 from lagotto.server.ranking import LABEL
 from lagotto.server.replies import answer
 
@@ -29,7 +30,7 @@ _DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 async def tokenize(request: TeiTokenize, call: Calling, model: str | None = None) -> Response:
     """Each input's tokens: id, text, whether it is special, where its characters are."""
     texts = checked_inputs(request.inputs, call.settings.max_inputs, "inputs")
-    _, found = await _either(call, model)
+    found = await _tokeniser(call, model)
 
     def work() -> Response:
         prompt = "" if request.prompt_name is None else prompt_of(found, request.prompt_name)
@@ -43,7 +44,7 @@ async def tokenize(request: TeiTokenize, call: Calling, model: str | None = None
 async def decode(request: TeiDecode, call: Calling, model: str | None = None) -> Response:
     """The text of token ids, or of each of several lists of them."""
     lists: Any = checked_inputs(request.ids, call.settings.max_inputs, "ids")
-    _, found = await _either(call, model)
+    found = await _tokeniser(call, model)
 
     def work() -> Response:
         size = found.tokenizer.vocab_size
@@ -64,12 +65,12 @@ async def info(call: Calling, model: str | None = None) -> Response:
     body = {
         "model_id": name,
         "model_sha": None,
-        "model_dtype": _DTYPES.get(found.engine.precision, found.engine.precision),
+        "model_dtype": _dtype(found),
         "served_model_name": name,
         "model_type": _kind(found),
         "max_concurrent_requests": None,
-        "max_input_length": found.max_length,
-        "max_batch_tokens": TOKEN_BUDGET,
+        "max_input_length": None if isinstance(found, Judge) else found.max_length,
+        "max_batch_tokens": None if isinstance(found, Judge) else TOKEN_BUDGET,
         "max_batch_requests": None,
         "max_client_batch_size": call.settings.max_inputs,
         "auto_truncate": call.settings.auto_truncate,
@@ -90,7 +91,7 @@ async def alive() -> Response:
     return Response()
 
 
-async def _either(call: Call, name: str | None) -> tuple[str, Embedder | Reranker]:
+async def _either(call: Call, name: str | None) -> tuple[str, Embedder | AnyReranker]:
     """The model that is named, of whichever kind, else the first embedder, else the first reranker."""
     try:
         return await embedder(call, name)
@@ -98,7 +99,24 @@ async def _either(call: Call, name: str | None) -> tuple[str, Embedder | Reranke
         return await reranker(call, name)
 
 
-def _kind(model: Embedder | Reranker) -> dict[str, Any]:
+async def _tokeniser(call: Call, name: str | None) -> Embedder | Reranker:
+    """What `_either` finds. Raises `InvalidInputError` for a model whose tokenizer is not here."""
+    public, found = await _either(call, name)
+    if isinstance(found, Judge):
+        raise InvalidInputError(
+            f"model {public!r} is a language model elsewhere, whose tokenizer is not here; name another with ?model=",
+            param="model",
+        )
+    return found
+
+
+def _dtype(model: Embedder | AnyReranker) -> str | None:
+    if isinstance(model, Judge):
+        return None
+    return _DTYPES.get(model.engine.precision, model.engine.precision)
+
+
+def _kind(model: Embedder | AnyReranker) -> dict[str, Any]:
     if isinstance(model, Embedder):
         return {"embedding": {"pooling": model.card.pooling}}
     return {"reranker": {"id2label": {"0": LABEL}, "label2id": {LABEL: 0}}}

@@ -12,12 +12,12 @@ from lagotto.batch.long_texts import Truncation
 from lagotto.core.errors import InvalidInputError
 from lagotto.core.values import Embeddings
 from lagotto.models.embedder import Embedder
-from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects.schemas.vllm import VllmPooling, VllmRerank
 from lagotto.server.embedding import Wish, collect, embed
 from lagotto.server.inputs import Item, check_query, checked_inputs
-from lagotto.server.ranking import RankWish, rank, results
+from lagotto.server.judge import AnyReranker, Judge
+from lagotto.server.ranking import RankWish, rank, results, spent
 from lagotto.server.replies import answer, cut_of, usage
 from lagotto.server.vectors import DType, packed, typed, written
 
@@ -45,15 +45,16 @@ async def pooling(request: VllmPooling, call: Calling) -> Response:
     return await call.compute(lambda: _pooled(call, model, request, inputs))
 
 
-def limit_of(model: Embedder | Reranker, tokens: int | None) -> tuple[int | None, Truncation | None]:
+def limit_of(model: Embedder | AnyReranker, tokens: int | None) -> tuple[int | None, Truncation | None]:
     """How many tokens are read and what happens to longer texts, by ``truncate_prompt_tokens``."""
     if tokens is None:
         return None, None
     cut: Truncation = "left" if model.truncation == "left" else "right"
-    return (None if tokens == -1 else min(tokens, model.max_length)), cut
+    most = tokens if isinstance(model, Judge) else min(tokens, model.max_length)
+    return (None if tokens == -1 else most), cut
 
 
-def _ranked(call: Call, model: Reranker, name: str, request: VllmRerank) -> Response:
+def _ranked(call: Call, model: AnyReranker, name: str, request: VllmRerank) -> Response:
     length, cut = limit_of(model, request.truncate_prompt_tokens)
     wish = RankWish(
         request.top_n or None,
@@ -66,7 +67,7 @@ def _ranked(call: Call, model: Reranker, name: str, request: VllmRerank) -> Resp
     body = {
         "id": f"rerank-{uuid.uuid4().hex}",
         "model": name,
-        "usage": usage(ranking.tokens),
+        "usage": spent(ranking).usage(),
         "results": results(ranking, lambda index: {"text": request.documents[index]}),
     }
     return answer(call, model, body, ranking.truncated)

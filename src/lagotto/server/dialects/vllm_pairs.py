@@ -11,14 +11,14 @@ from fastapi import APIRouter, Response
 
 from lagotto.core.errors import InvalidInputError
 from lagotto.models.embedder import Embedder
-from lagotto.models.reranker import Reranker
 from lagotto.models.score_options import ScoreOptions
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects.schemas.vllm import VllmClassify, VllmScore
 from lagotto.server.dialects.vllm import limit_of
 from lagotto.server.embedding import Wish, embed
 from lagotto.server.inputs import checked_inputs, checked_pairs
-from lagotto.server.ranking import LABEL
+from lagotto.server.judge import AnyReranker
+from lagotto.server.ranking import LABEL, spent
 from lagotto.server.replies import answer, usage
 
 router = APIRouter(tags=["vLLM"])
@@ -34,9 +34,9 @@ async def score(request: VllmScore, call: Calling) -> Response:
     """Scores of pairs of texts, one with many or as many with as many: a reranker's, or cosines of an embedder."""
     pairs = _pairs(request, call.settings.max_inputs)
     name, model = await call.scorer(request.model)
-    if isinstance(model, Reranker):
-        return await call.compute(lambda: _scored(call, model, name, request, pairs))
-    return await call.compute(lambda: _compared(call, model, name, request, pairs))
+    if isinstance(model, Embedder):
+        return await call.compute(lambda: _compared(call, model, name, request, pairs))
+    return await call.compute(lambda: _scored(call, model, name, request, pairs))
 
 
 @router.post("/vllm/classify")
@@ -67,7 +67,7 @@ def _pairs(request: VllmScore, limit: int) -> list[tuple[str, str]]:
     return list(zip(first, second, strict=True))
 
 
-def _scored(call: Call, model: Reranker, name: str, request: VllmScore, pairs: list[tuple[str, str]]) -> Response:
+def _scored(call: Call, model: AnyReranker, name: str, request: VllmScore, pairs: list[tuple[str, str]]) -> Response:
     length, cut = limit_of(model, request.truncate_prompt_tokens)
     found = model.score(
         pairs,
@@ -77,7 +77,7 @@ def _scored(call: Call, model: Reranker, name: str, request: VllmScore, pairs: l
         options=request.options(),
     )
     truncated = np.flatnonzero(found.truncated).tolist()
-    return answer(call, model, _scores(name, list(found), int(found.tokens.sum())), truncated)
+    return answer(call, model, _scores(name, list(found), spent(found).usage()), truncated)
 
 
 def _compared(call: Call, model: Embedder, name: str, request: VllmScore, pairs: list[tuple[str, str]]) -> Response:
@@ -100,22 +100,22 @@ def _compared(call: Call, model: Embedder, name: str, request: VllmScore, pairs:
     first, second = (np.array([places[pair[side]] for pair in pairs]) for side in (0, 1))
     cosines = np.einsum("ij,ij->i", found.dense[first], found.dense[second])  # (pairs,)
     truncated = np.flatnonzero(found.truncated[first] | found.truncated[second]).tolist()
-    return answer(call, model, _scores(name, cosines.tolist(), int(found.tokens.sum())), truncated)
+    return answer(call, model, _scores(name, cosines.tolist(), usage(int(found.tokens.sum()))), truncated)
 
 
-def _scores(name: str, scores: list[float], tokens: int) -> dict[str, Any]:
+def _scores(name: str, scores: list[float], used: dict[str, int]) -> dict[str, Any]:
     return {
         "id": f"score-{uuid.uuid4().hex}",
         "object": "list",
         "created": int(time.time()),
         "model": name,
         "data": [{"index": i, "object": "score", "score": score} for i, score in enumerate(scores)],
-        "usage": usage(tokens),
+        "usage": used,
     }
 
 
 def _classified(
-    call: Call, model: Reranker, name: str, request: VllmClassify, pairs: list[tuple[str, str]]
+    call: Call, model: AnyReranker, name: str, request: VllmClassify, pairs: list[tuple[str, str]]
 ) -> Response:
     length, cut = limit_of(model, request.truncate_prompt_tokens)
     found = model.score(
@@ -131,6 +131,6 @@ def _classified(
         "created": int(time.time()),
         "model": name,
         "data": [{"index": i, "label": LABEL, "probs": [score], "num_classes": 1} for i, score in enumerate(found)],
-        "usage": usage(int(found.tokens.sum())),
+        "usage": spent(found).usage(),
     }
     return answer(call, model, body, np.flatnonzero(found.truncated).tolist())

@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from lagotto.models.embedder import Embedder
-from lagotto.models.reranker import Reranker
 from lagotto.server.call import Call, Calling
 from lagotto.server.dialects.schemas.voyage import VoyageEmbeddings, VoyageRerank
 from lagotto.server.embedding import Wish, cutting, embed
 from lagotto.server.inputs import Item, check_query, checked_inputs
-from lagotto.server.ranking import RankWish, rank, results
+from lagotto.server.judge import AnyReranker
+from lagotto.server.ranking import RankWish, rank, results, spent
 from lagotto.server.replies import answer, cut_of
 from lagotto.server.vectors import typed, written
 
@@ -53,7 +53,7 @@ def _answer(call: Call, model: Embedder, request: VoyageEmbeddings, inputs: list
     return answer(call, model, body, cut_of(found))
 
 
-def _ranked(call: Call, model: Reranker, request: VoyageRerank) -> Response:
+def _ranked(call: Call, model: AnyReranker, request: VoyageRerank) -> Response:
     wish = RankWish(request.top_k, truncation=cutting(model, request.truncation), options=request.options())
     ranking = rank(model, request.query, request.documents, wish)
     back = request.documents.__getitem__ if request.return_documents else None
@@ -61,6 +61,6 @@ def _ranked(call: Call, model: Reranker, request: VoyageRerank) -> Response:
         "object": "list",
         "data": results(ranking, back),
         "model": request.model,
-        "usage": {"total_tokens": ranking.tokens},
+        "usage": {"total_tokens": spent(ranking).total},
     }
     return answer(call, model, body, ranking.truncated)

@@ -9,12 +9,13 @@ import { say } from "./words.js";
  * @typedef {object} Loaded
  * @property {string} id
  * @property {"embed" | "rerank"} task
- * @property {string} architecture
- * @property {number} max_length tokens
+ * @property {string | null} architecture
+ * @property {number | null} max_length tokens
  * @property {"left" | "right" | "error"} truncation
  * @property {string[]} prompts their names
  * @property {string} fingerprint
- * @property {{ name: string, device: string, precision: string, threads: number }} engine
+ * @property {{ name: string, device: string | null, precision: string | null, threads: number | null }} engine
+ * @property {{ model: string, strategy: string }} [llm] of a language model elsewhere, which has neither a limit nor tokens here
  * @property {string[]} [outputs] of an embedder
  * @property {number | null} [dimension]
  * @property {string} [pooling]

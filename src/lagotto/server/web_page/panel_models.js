@@ -58,8 +58,17 @@ function unknown(offer) {
 
 /** @param {catalogue.Loaded} model @param {number | undefined} bytes */
 function known(model, bytes) {
-  const { engine, outputs, prompts } = model;
+  const { engine, outputs, prompts, llm } = model;
   const words = (/** @type {string} */ t) => el("span", { t });
+  if (llm) {
+    return facts([
+      ["fact.task", words(`task.${model.task}`)],
+      ["fact.llm", llm.model],
+      ["fact.strategy", llm.strategy],
+      ["fact.long", words(`truncation.${model.truncation}`)],
+      ["fact.fingerprint", el("code", {}, model.fingerprint)],
+    ]);
+  }
   return facts([
     ["fact.task", words(`task.${model.task}`)],
     ["fact.device", `${engine.device} · ${engine.name}`],

@@ -12,7 +12,7 @@ const MOST = 3000; // tokens that are drawn; browsers become slow with more
 /** @param {HTMLElement} panel */
 export function start(panel) {
   const { model, prompt, text } = panel.querySelector("form").elements;
-  catalogue.keep(model, () => true);
+  catalogue.keep(model, (known) => !known.llm);
   const prompts = () => catalogue.offerPrompts(prompt, catalogue.known(model.value)?.prompts ?? []);
   model.addEventListener("change", prompts);
   prompts();

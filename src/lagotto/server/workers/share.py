@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lagotto.core.hardware import available_cpus
+from lagotto.llm.endpoint import CONCURRENCY
+from lagotto.server.model_settings import ModelSettings
 from lagotto.server.settings import Settings
 
 
@@ -23,7 +25,8 @@ class Start:
 
 
 def share_of(settings: Settings, count: int) -> Settings:
-    """What one of ``count`` workers may have: an equal part of threads, memory, connections and what may wait.
+    """What one of ``count`` workers may have: an equal part of threads, memory, connections and what may wait, and of
+    the requests that language models elsewhere get at once.
 
     Parts of threads are rounded up, and equal: a graph is compiled for a number of threads, and workers share its
     weights in memory only where they read the same file. All other parts are rounded down, to 1 at least.
@@ -33,11 +36,18 @@ def share_of(settings: Settings, count: int) -> Settings:
         whole: int | None = getattr(settings, name)
         if whole:
             part[name] = max(1, whole // count)
-    part["model"] = [
-        table if table.threads is None else table.model_copy(update={"threads": threads_of(table.threads, count)})
-        for table in settings.model
-    ]
+    part["model"] = [_share_of_model(table, count) for table in settings.model]
     return settings.model_copy(update=part)
+
+
+def _share_of_model(table: ModelSettings, count: int) -> ModelSettings:
+    if table.threads is not None:
+        return table.model_copy(update={"threads": threads_of(table.threads, count)})
+    if table.llm is not None:
+        whole = {"concurrency": table.llm.concurrency or CONCURRENCY, "max_requests": table.llm.max_requests}
+        own = {name: max(1, value // count) for name, value in whole.items()}
+        return table.model_copy(update={"llm": table.llm.model_copy(update=own)})
+    return table
 
 
 def threads_of(threads: int, count: int) -> int:
