@@ -46,6 +46,22 @@ def test_on_the_torch_engine(run, tiny_reranker, documents):
     assert found == pytest.approx([hit.score for hit in wanted], abs=1e-5)
 
 
+def test_an_adapter(run, tiny_reranker, documents, tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from support.adapters import write_adapter
+
+    shapes = {"bert.encoder.layer.0.attention.self.query": (32, 32)}
+    adapter = write_adapter(tmp_path / "adapter", str(tiny_reranker), shapes)
+    options = ["--adapter", adapter, "--precision", "f32", "--json"]
+    result = run("rerank", "-m", tiny_reranker, "-Q", "what?", documents, *options)
+    assert result.exit_code == 0, result.output
+    with Reranker(tiny_reranker, adapter=adapter, precision="f32") as model:
+        wanted = model.rank("what?", DOCUMENTS)
+    found = [json.loads(line)["score"] for line in result.stdout.splitlines()]
+    assert found == pytest.approx([hit.score for hit in wanted], abs=1e-5)
+
+
 def test_table_is_cut_to_the_terminal(run, tiny_reranker, documents):
     result = run("rerank", "-m", tiny_reranker, "--query", "what?", documents)
     lines = result.stdout.splitlines()

@@ -14,7 +14,7 @@ from lagotto.batch.demand import demand
 from lagotto.batch.planner import similar
 from lagotto.batch.sequences import Batch
 from lagotto.core.errors import ClosedError, DeadlineExceededError
-from lagotto.engines.base import TOKEN_BUDGET, Output
+from lagotto.engines.base import TOKEN_BUDGET, Adapted, Output
 from lagotto.engines.merging import MergingQueue
 from support.engines import ManualEngine, Vectors
 
@@ -63,9 +63,17 @@ def check(given: Batch, future: Future[Vectors]) -> None:
     np.testing.assert_array_equal(future.result(), ManualEngine.answer(given))
 
 
-def test_only_what_wants_the_same_output_is_merged(held: Held) -> None:
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        ("pooled", "states"),
+        ("pooled", Adapted("pooled", "legal")),
+        (Adapted("pooled", "medical"), Adapted("pooled", "legal")),
+    ],
+)
+def test_only_what_wants_the_same_output_is_merged(held: Held, outputs: tuple[Output, Output]) -> None:
     given = [batch(9, first=10 * number) for number in range(4)]
-    futures = [held.queue.submit(one, "states" if number % 2 else "pooled") for number, one in enumerate(given)]
+    futures = [held.queue.submit(one, outputs[number % 2]) for number, one in enumerate(given)]
     held.release()
     for one, future in zip(given, futures, strict=True):
         check(one, future)
@@ -183,7 +191,8 @@ def test_random_batches_keep_to_the_limits_and_come_back_right(held: Held) -> No
     assert len(held.computed) < len(given)
 
 
-def test_rows_of_states_are_put_together_again_whatever_they_were_padded_to(held: Held) -> None:
+@pytest.mark.parametrize("asked", ["states", Adapted("states", "legal")])
+def test_rows_of_states_are_put_together_again_whatever_they_were_padded_to(held: Held, asked: Output) -> None:
     def states(given: Batch, output: Output) -> Vectors:
         return np.repeat(given.ids[:, :, None], 2, axis=2).astype(np.float32)
 
@@ -193,7 +202,7 @@ def test_rows_of_states_are_put_together_again_whatever_they_were_padded_to(held
     for row, length in enumerate(lengths):
         ids[row, :length] = 10 * row + np.arange(length)
     given = Batch(ids, np.array(lengths, np.int32), np.array(lengths, np.int32), PAD)
-    found = queue.submit(given, "states").result()
+    found = queue.submit(given, asked).result()
     assert found.shape == (4, 12, 2)
     for row, length in enumerate(lengths):
         np.testing.assert_array_equal(found[row, :length, 0], ids[row, :length])
@@ -217,10 +226,12 @@ def test_a_row_that_several_want_is_computed_once(held: Held) -> None:
 def test_rows_that_differ_in_anything_are_not_the_same(held: Held) -> None:
     other = batch(9)
     other = Batch(other.ids, other.lengths, other.second - 1, PAD)
-    for one, output in ((batch(9), "pooled"), (other, "pooled"), (batch(9), "states")):
-        held.queue.submit(one, output)  # type: ignore[arg-type]
+    outputs: list[Output] = ["states", Adapted("pooled", "legal"), Adapted("pooled", "medical")]
+    held.queue.submit(other, "pooled")
+    for output in ("pooled", *outputs):
+        held.queue.submit(batch(9), output)
     held.release()
-    assert sum(len(merged.lengths) for merged in held.computed) == 3
+    assert sum(len(merged.lengths) for merged in held.computed) == 5
 
 
 def test_who_shares_a_row_may_leave_and_the_other_gets_it(held: Held) -> None:

@@ -67,7 +67,7 @@ def test_a_weight_of_another_shape_is_named(tmp_path: Path) -> None:
 def test_an_adapter_beside_weights_is_refused(tmp_path: Path) -> None:
     folder = write_layerwise(tmp_path, "cost_wise_mistral")
     (folder / "adapter_config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match="merge it into them"):
+    with pytest.raises(CheckpointError, match="open it with adapter="):
         PairScores(understood(folder, "cost_wise_mistral"), "cpu", "f32")
 
 

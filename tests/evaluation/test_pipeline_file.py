@@ -113,6 +113,7 @@ precision = "bf16"
 max_length = 512
 revision = "v1"
 card = "BAAI/bge-reranker-large"
+adapter = "lora"
 cutoff_layer = 28
 compress_layers = [16, 24]
 compress_ratio = 2
@@ -177,6 +178,7 @@ def test_every_key(read):
         max_length=512,
         revision="v1",
         card="BAAI/bge-reranker-large",
+        adapter="lora",
         cutoff_layer=28,
         compress_layers=(16, 24),
         compress_ratio=2,

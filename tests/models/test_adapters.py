@@ -21,7 +21,6 @@ from lagotto.core.errors import (
     ModelNotFoundError,
     UnsupportedModelError,
 )
-from lagotto.models.loading import Options
 from support.adapters import write_adapter, write_tensors
 from support.architectures import torch
 from support.checkpoints import change_json, write_embedder
@@ -194,7 +193,3 @@ def test_what_is_missing_is_named(tmp_path: Path, base: Path) -> None:
     (adapter / "adapter_model.safetensors").unlink()
     with pytest.raises(ModelNotFoundError, match=r"no adapter_model\.safetensors or adapter_model\.bin"):
         vectors(base, adapter=adapter)
-    with pytest.raises(InvalidInputError, match="adapter is for embedders"):
-        Options(adapter=adapter).for_reranker()
-    with pytest.raises(InvalidInputError, match="compat is for queries of bge-en-icl"):
-        Options(compat=True).for_reranker()

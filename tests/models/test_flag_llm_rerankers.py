@@ -16,11 +16,12 @@ from lagotto import (
     LightWeightFlagLLMReranker,
     ScoreOptions,
 )
-from lagotto.core.errors import InvalidInputError, UnsupportedModelError
+from lagotto.core.errors import InvalidInputError
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from support.adapters import write_adapter  # noqa: E402
 from support.llm_rerankers import open_ranker, write_causal, write_layerwise  # noqa: E402
 
 PAIRS = [["what is a panda", "the giant panda is a bear"], ["what is a panda", "paris"], ["where", "the river"]]
@@ -114,6 +115,25 @@ def test_a_class_may_be_named(tmp_path: Path) -> None:
     assert opened.cutoff_layers == [3]
 
 
-def test_adapters_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match="merge it into the weights"):
-        FlagLLMReranker(str(tmp_path), peft_path="adapter")
+@pytest.mark.parametrize(
+    ("kind", "architecture"),
+    [
+        (FlagLLMReranker, "gemma"),
+        (LayerWiseFlagLLMReranker, "minicpm"),
+        (LightWeightFlagLLMReranker, "cost_wise_gemma"),
+    ],
+)
+def test_adapters_are_merged(kind: Any, architecture: str, tmp_path: Path) -> None:
+    write = write_causal if architecture == "gemma" else write_layerwise
+    base = write(tmp_path / "base", architecture)
+    adapter = write_adapter(tmp_path / "adapter", str(base), {"model.layers.1.self_attn.v_proj": (16, 32)})
+    plain, adapted = (kind(str(base), peft_path=path, normalize=True) for path in (None, str(adapter)))
+    expected = open_ranker(base, architecture, adapter=adapter).score(
+        [(f"A: {query}", f"B: {passage}") for query, passage in PAIRS],
+        max_windows=1,
+        normalize=True,
+        options=ScoreOptions(instruction="", document_instruction=""),
+    )
+    found = adapted.compute_score(PAIRS)
+    assert np.allclose(found, expected.scores, atol=1e-5)
+    assert not np.allclose(found, plain.compute_score(PAIRS), atol=1e-3)

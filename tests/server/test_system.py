@@ -61,11 +61,12 @@ def test_allowed_models_are_listed_in_openais_shape(client: TestClient) -> None:
     assert body["object"] == "list"
     assert [model["id"] for model in body["data"]] == ["bert", "org/xlmr:1", "ranker"]
     for model in body["data"]:
-        assert set(model) == {"id", "object", "created", "owned_by", "loaded", "state", "error"}
+        assert set(model) == {"id", "object", "created", "owned_by", "loaded", "state", "error", "root", "parent"}
         assert (model["loaded"], model["state"], model["error"]) == (True, "loaded", None)
         assert model["object"] == "model"
         assert isinstance(model["created"], int)
         assert model["owned_by"]
+        assert (model["root"], model["parent"]) == (model["id"], None)
 
 
 @pytest.mark.parametrize("written", ["org/xlmr:1", quote("org/xlmr:1", safe="")])

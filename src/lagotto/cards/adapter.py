@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Adapter:
     """``use_rslora``."""
     transposed: bool
     """``fan_in_fan_out``: the base keeps its matrices as (in, out)."""
+    scores: bool = False
+    """``task_type`` is ``SEQ_CLS``: trained with a head that scores, which it holds as a whole."""
 
     def files(self) -> tuple[Path, Path]:
         """Everything that decides what it does."""
@@ -105,6 +107,28 @@ class Change:
     transposed: bool = False
     """Whether the base's tensor is (in, out)."""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the base's tensor that it fits."""
+        if self.whole is not None:
+            return self.whole.shape
+        down, up = self.product()
+        shape = (up.shape[0], down.shape[1])
+        return shape[::-1] if self.transposed else shape
+
+    def product(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """``down`` and ``up`` of a change that is no whole tensor."""
+        assert self.down is not None
+        assert self.up is not None
+        return self.down, self.up
+
+    def of_rows(self, rows: Sequence[int]) -> Change:
+        """The same change of some rows of the tensor."""
+        if self.whole is not None:
+            return replace(self, whole=self.whole[list(rows)])
+        down, up = self.product()
+        return replace(self, down=down[:, list(rows)]) if self.transposed else replace(self, up=up[list(rows)])
+
 
 def is_adapter(folder: Path) -> bool:
     """Whether a folder is an adapter and no model of its own."""
@@ -131,6 +155,7 @@ def read_adapter(folder: Path) -> Adapter:
             alphas=tuple((str(key), float(value)) for key, value in (raw.get("alpha_pattern") or {}).items()),
             stabilised=bool(raw.get("use_rslora", False)),
             transposed=bool(raw.get("fan_in_fan_out", False)),
+            scores=raw.get("task_type") == "SEQ_CLS",
         )
     except (KeyError, TypeError, ValueError, AttributeError, re.error) as error:
         raise CheckpointError(f"{where}: lora_alpha or alpha_pattern can't be read ({error})") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -58,6 +58,8 @@ class Checkpoint:
     """The layers of a language model whose graph Lagotto builds for OpenVINO; None for any other model."""
     adapter: Adapter | None = None
     """Changes the weights when they are loaded."""
+    adapters: tuple[tuple[str, Adapter], ...] = ()
+    """By name, those that stay beside the weights; a call chooses one of them, or none."""
 
     @property
     def native(self) -> bool:
@@ -118,11 +120,17 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    source: Source, task: Task, *, card: str | None = None, pooling: Pooling | None = None
+    source: Source,
+    task: Task,
+    *,
+    card: str | None = None,
+    pooling: Pooling | None = None,
+    adapter: Adapter | None = None,
 ) -> Checkpoint:
     """Understand a folder for a task.
 
-    ``card`` names the listed model it was made from, ``pooling`` says how to pool where nothing else does.
+    ``card`` names the listed model it was made from, ``pooling`` says how to pool where nothing else does, ``adapter``
+    is merged into its weights.
     Raises `UnsupportedModelError` for a model this version does not run, `CheckpointError` for files that
     contradict each other, `ModelNotFoundError` for a missing file.
     """
@@ -134,6 +142,8 @@ def open_checkpoint(
     facts = read_folder(source.folder)
     config = read_config(facts.config, facts.transformer, plain=row is not None and not row.remote_code)
     prompted = row is not None and is_llm_reranker(row)
+    if task == "rerank" and not facts.reranker and not prompted and adapter is not None and adapter.scores:
+        facts, config = replace(facts, reranker=True), replace(config, num_labels=1)  # a head that the adapter brings
     if task == "rerank" and not facts.reranker and not prompted:
         raise CheckpointError(
             f"{source.name} has no sequence-classification head (config.json: architectures "
@@ -168,6 +178,7 @@ def open_checkpoint(
         facts.colbert,
         read_end_token(facts.transformer, understood),
         native_decoder(facts.config, facts.transformer, understood, config.max_tokens),
+        adapter,
     )
 
 

@@ -39,6 +39,7 @@ def rerank(
     offline: options.Offline = None,
     revision: options.Revision = None,
     card: options.Card = None,
+    adapter: options.Adapter = None,
     cutoff_layers: Annotated[
         int | None, typer.Option("--cutoff-layers", metavar="N", help="LLM rerankers: read the score after this layer.")
     ] = None,
@@ -91,6 +92,7 @@ def rerank(
         "max_length": max_length,
         "revision": revision,
         "card": card,
+        "adapter": adapter,
         "cache_dir": cache_dir,
         "models_dir": models_dir,
         "offline": offline,

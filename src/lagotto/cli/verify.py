@@ -20,7 +20,8 @@ from lagotto.cards.weights import Weights
 from lagotto.core.arrays import normalize, sigmoid
 from lagotto.core.errors import LagottoError
 from lagotto.models.embedder import Embedder
-from lagotto.models.loading import Options, find_source
+from lagotto.models.finding import find_source
+from lagotto.models.loading import Options
 from lagotto.models.opening import open_any
 from lagotto.models.reranker import Reranker
 
@@ -52,7 +53,7 @@ def checks(name: str, options: Options) -> Iterator[Check]:
     """Every check, as it is done; one that the later ones rest on ends them when it fails."""
     step = "files"
     try:
-        source, _ = find_source(name, options, options.places())
+        source, adapter = find_source(name, options, options.places())
         facts = read_folder(source.folder)
         yield Check(step, True, str(source.folder))
         if (source.folder / RECORD).is_file():
@@ -60,8 +61,8 @@ def checks(name: str, options: Options) -> Iterator[Check]:
         step = "config"
         listed = find_card(options.card) if options.card else source.row
         prompted = listed is not None and is_llm_reranker(listed)  # of which the folder itself says nothing
-        task: Task = "rerank" if facts.reranker or prompted else "embed"
-        checkpoint = open_checkpoint(source, task, card=options.card, pooling=options.pooling)
+        task: Task = "rerank" if facts.reranker or prompted or (adapter and adapter.scores) else "embed"
+        checkpoint = open_checkpoint(source, task, card=options.card, pooling=options.pooling, adapter=adapter)
         yield Check(step, True, f"{checkpoint.config.architecture}, {checkpoint.max_length} tokens")
         if (int8 := checkpoint.quantized) is not None:
             yield Check("int8", int8.accepted, int8.verdict)

@@ -42,9 +42,25 @@ class Scoring:
     """Scores as upstream's code computes them, mistakes included."""
 
 
-Output = Literal["pooled", "states"] | Scoring
-"""What is asked of a batch: one vector (or logit) a row, the last hidden state of every token, or a language model's
-scores of pairs."""
+Plain = Literal["pooled", "states"] | Scoring
+"""What a model gives: one vector (or logit) a row, the last hidden state of every token, or a language model's scores
+of pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """What is asked of a model while one of its live adapters is at work.
+
+    A value, as `Scoring` is: rows of one adapter may share a batch, and the same row of two adapters is two rows.
+    """
+
+    output: Plain
+    adapter: str
+    """Its name in `Checkpoint.adapters`."""
+
+
+Output = Plain | Adapted
+"""What is asked of a batch."""
 
 TOKEN_BUDGET = 768
 """Padded tokens a batch on a CPU: enough to keep matrix products busy, few enough that activations stay in the cache.
@@ -121,6 +137,7 @@ class Engine(Protocol):
         looked at the tokens within the length; these do not see it. (Torch's packed batches leave such tokens out:
         models that have them are not run there.) The tokens' axis may be longer than the batch's. Only embedders have
         states. With a `Scoring`, the only thing to ask of a reranker that is a language model, it gives (rows, layers).
+        `Adapted` gives what it asks for, by an adapter of the checkpoint.
         Never waits: callers bound what they have in flight. The call's `Demand` says how urgent it is; a row
         still queued at its deadline ends its batch with `DeadlineExceededError`, a breakdown with `EngineError`.
         Raises `ClosedError`.
@@ -134,6 +151,11 @@ class Engine(Protocol):
     def close(self) -> None:
         """Finish what was started, then free the weights. May be called twice."""
         ...
+
+
+def plain(output: Output) -> Plain:
+    """What is asked, whatever the adapter."""
+    return output.output if isinstance(output, Adapted) else output
 
 
 def check_precision(precision: str) -> None:

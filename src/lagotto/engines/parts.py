@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lagotto.batch.scheduler import Item
 from lagotto.batch.sequences import Batch
-from lagotto.engines.base import Output
+from lagotto.engines.base import Output, plain
 
 Values = NDArray[np.float32]
 Place = tuple["Part", int]
@@ -60,10 +60,10 @@ class Part:
     def _write(self, rows: list[int], values: Values) -> None:
         if self._values is None:
             shape = values.shape[1:]
-            if self.output == "states":  # behind a row's length anything may stand, but nothing that isn't a number
+            if plain(self.output) == "states":  # behind a row's length anything may stand but what isn't a number
                 shape = (self.batch.ids.shape[1], *shape[1:])
             self._values = np.zeros((len(self.batch.lengths), *shape), np.float32)
-        if self.output == "states":
+        if plain(self.output) == "states":
             width = min(values.shape[1], self._values.shape[1])
             self._values[rows, :width] = values[:, :width]
         else:

@@ -131,6 +131,8 @@ class Rerank:
     max_length: int | None = None
     revision: str | None = None
     card: str | None = None
+    adapter: str | None = None
+    """A LoRA adapter on the model."""
     cutoff_layer: int | None = None
     """Of a language model, as the rest: the layer its score is read after."""
     compress_layers: tuple[int, ...] | None = None

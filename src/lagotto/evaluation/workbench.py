@@ -105,7 +105,7 @@ class Workbench:
 
     def embedder(self, part: Encoder) -> Embedder:
         """The embedder of a leg, or of what rescores."""
-        options = asdict(self._options(part, pooling=part.pooling, adapter=part.adapter))
+        options = asdict(self._options(part, pooling=part.pooling))
         model = self._opened(_key(part), lambda: Embedder(part.model, **options))
         assert isinstance(model, Embedder)  # the key's type says so
         return model
@@ -190,9 +190,9 @@ def _key(part: _Key) -> _Key:
         return replace(part, top_k=RERANK_TOP_K)
     if isinstance(part, Rerank):
         return Rerank(part.model, **_chosen(part))
-    return Encoder(part.model, **_chosen(part), pooling=part.pooling, adapter=part.adapter)
+    return Encoder(part.model, **_chosen(part), pooling=part.pooling)
 
 
 def _chosen(part: Encoder | Rerank) -> dict[str, Any]:
     """What decides how a model is opened."""
-    return {name: getattr(part, name) for name in ("precision", "max_length", "revision", "card")}
+    return {name: getattr(part, name) for name in ("precision", "max_length", "revision", "card", "adapter")}

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from lagotto.cards.registry import find_named
-from lagotto.core.errors import UnsupportedModelError
 from lagotto.flag.shared import Devices, device_of, instructed
 from lagotto.models.reranker import Reranker
 from lagotto.models.score_options import ScoreOptions
@@ -21,7 +20,8 @@ LayerScores = list[float] | list[list[float]]
 class FlagLLMReranker:
     """FlagEmbedding's reranker for bge-reranker-v2-gemma and models like it; scores are logits of Yes.
 
-    ``max_length`` limits the passage. ``use_dataloader`` and ``num_workers`` are accepted and have no effect.
+    ``max_length`` limits the passage. ``peft_path`` is a LoRA adapter, merged when the model is loaded.
+    ``use_dataloader`` and ``num_workers`` are accepted and have no effect.
     """
 
     _card = "BAAI/bge-reranker-v2-gemma"
@@ -82,14 +82,10 @@ class FlagLLMReranker:
         cache_dir: str | None,
         devices: Devices,
     ) -> None:
-        if peft_path is not None:
-            raise UnsupportedModelError(
-                f"peft_path is {peft_path!r}: adapters are not read here; merge it into the weights (peft's "
-                "merge_and_unload) and save the whole model"
-            )
         self.model = Reranker(
             name,
             card=None if find_named(name) else self._card,
+            adapter=peft_path or None,
             device=device_of(devices),
             precision="bf16" if use_bf16 else "auto" if use_fp16 else "f32",
             hub_cache_dir=cache_dir,

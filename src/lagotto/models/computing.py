@@ -33,6 +33,7 @@ class Wanted:
     dimensions: int | None = None
     normalize: bool | None = None
     outputs: Collection[str] | None = None
+    adapter: str | None = None
 
 
 Compute = Callable[[Iterable[Sequences], Callable[[int], None] | None], Iterator[Embeddings]]
@@ -52,7 +53,7 @@ class Computing:
 
     def start(self, wanted: Wanted) -> Compute:
         """The function that turns sequences into values; all that can be wrong with what is wanted is wrong here."""
-        loaded = self._loaded
+        loaded = self._loaded.using(wanted.adapter)
         outputs = chosen_outputs(wanted.outputs, self.outputs, loaded.checkpoint.name)
         if wanted.dimensions is not None:
             if "dense" not in outputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lagotto.batch.long_texts import LongTexts, Truncation, check_long_texts, check_truncation
@@ -43,7 +43,8 @@ class Embedder(OpenedEmbedder):
     - ``card``: the listed model a folder was made from. ``pooling``: how to pool, where the folder does not say.
       ``compat``: long queries of bge-en-icl are cut as FlagEmbedding does it, through a decoded string.
     - ``adapter``: a LoRA adapter (folder or hub id, as PEFT saves it), merged into the weights when they are loaded.
-      An adapter given as ``model`` brings the base it names.
+      An adapter given as ``model`` brings the base it names. ``adapters``: several of them by names of your choice,
+      which stay beside the weights; a call takes one of them by ``adapter="NAME"``, or the base alone.
     - ``cache_dir``: converted starter models and compiled graphs (``$LAGOTTO_CACHE``). ``models_dir``: a folder of
       downloaded models, looked at before any hub (``$LAGOTTO_MODELS``). ``offline``: never connect. ``hub``:
       ``"huggingface"`` or ``"modelscope"``, whose own cache is used unless ``hub_cache_dir`` names another folder.
@@ -66,6 +67,7 @@ class Embedder(OpenedEmbedder):
         pooling: Pooling | None = None,
         compat: bool = False,
         adapter: str | Path | None = None,
+        adapters: Mapping[str, str | Path] | None = None,
         cache_dir: str | Path | None = None,
         models_dir: str | Path | None = None,
         offline: bool = False,
@@ -84,6 +86,7 @@ class Embedder(OpenedEmbedder):
             pooling=pooling,
             compat=compat,
             adapter=adapter,
+            adapters=adapters,
             cache_dir=cache_dir,
             models_dir=models_dir,
             offline=offline,
@@ -107,6 +110,7 @@ class Embedder(OpenedEmbedder):
         max_length: int | None = None,
         truncation: LongTexts | None = None,
         outputs: Collection[OutputName] | None = None,
+        adapter: str | None = None,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of texts as they are: no prompt is added unless asked for (or the checkpoint names a default one).
@@ -122,11 +126,12 @@ class Embedder(OpenedEmbedder):
         - ``outputs``: some of `Embedder.outputs`, all from one pass; by default the dense vector, or what a model gives
           that has none (SPLADE ``"sparse"``, ColBERT ``"multivector"``). When states of tokens are first asked for, the
           graph is compiled anew, which takes some seconds once.
+        - ``adapter``: one of `Embedder.adapters`; the base alone by default.
 
         Raises `InvalidInputError` (with the number of the bad text), `TextTooLongError`, `ClosedError`.
         """
         render = self._renderer("text", Asked(prompt, instruction, task, examples))
-        wanted = self._wanted("text", dimensions, normalize, outputs, max_length, truncation)
+        wanted = self._wanted("text", dimensions, normalize, outputs, max_length, truncation, adapter)
         return self._collect(texts, render, wanted, progress)
 
     def encode_queries(
@@ -142,11 +147,12 @@ class Embedder(OpenedEmbedder):
         max_length: int | None = None,
         truncation: LongTexts | None = None,
         outputs: Collection[OutputName] | None = None,
+        adapter: str | None = None,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of search queries, written as the model's card says: its instruction, or yours, in its template."""
         render = self._renderer("query", Asked(prompt, instruction, task, examples))
-        wanted = self._wanted("query", dimensions, normalize, outputs, max_length, truncation)
+        wanted = self._wanted("query", dimensions, normalize, outputs, max_length, truncation, adapter)
         return self._collect(queries, render, wanted, progress)
 
     def encode_documents(
@@ -162,11 +168,12 @@ class Embedder(OpenedEmbedder):
         max_length: int | None = None,
         truncation: LongTexts | None = None,
         outputs: Collection[OutputName] | None = None,
+        adapter: str | None = None,
         progress: Progress = False,
     ) -> Embeddings:
         """Vectors of documents (passages), written as the model's card says."""
         render = self._renderer("document", Asked(prompt, instruction, task, examples))
-        wanted = self._wanted("document", dimensions, normalize, outputs, max_length, truncation)
+        wanted = self._wanted("document", dimensions, normalize, outputs, max_length, truncation, adapter)
         return self._collect(documents, render, wanted, progress)
 
     def encode_ids(
@@ -178,9 +185,10 @@ class Embedder(OpenedEmbedder):
         max_length: int | None = None,
         truncation: LongTexts | None = None,
         outputs: Collection[OutputName] | None = None,
+        adapter: str | None = None,
     ) -> Embeddings:
         """Vectors of token ids of this model's own tokenizer; special tokens are added unless they are there."""
-        wanted = self._wanted("text", dimensions, normalize, outputs, max_length, truncation)
+        wanted = self._wanted("text", dimensions, normalize, outputs, max_length, truncation, adapter)
         compute = self._computing.start(wanted)
         encoded = (
             wanted.side.tokenizer.encode_ids(chunk, wanted.limit, wanted.long, start=start)
@@ -202,6 +210,7 @@ class Embedder(OpenedEmbedder):
         max_length: int | None = None,
         truncation: LongTexts | None = None,
         outputs: Collection[OutputName] | None = None,
+        adapter: str | None = None,
         progress: Progress = False,
     ) -> Iterator[Embeddings]:
         """As `encode` (or `encode_queries`, `encode_documents`, by ``role``), part by part, for any length of corpus.
@@ -209,7 +218,7 @@ class Embedder(OpenedEmbedder):
         The iterable is read only as far as needed, whatever its length. Stopping early costs nothing.
         """
         render = self._renderer(role, Asked(prompt, instruction, task, examples))
-        wanted = self._wanted(role, dimensions, normalize, outputs, max_length, truncation)
+        wanted = self._wanted(role, dimensions, normalize, outputs, max_length, truncation, adapter)
         return self._stream(texts, render, wanted, progress)
 
     def encode_spans(
@@ -226,6 +235,7 @@ class Embedder(OpenedEmbedder):
         normalize: bool | None = None,
         max_length: int | None = None,
         truncation: LongTexts | None = None,
+        adapter: str | None = None,
         progress: Progress = False,
     ) -> SpanEmbeddings:
         """Late chunking: a vector for every span of a text, from one pass over all of it.
@@ -244,9 +254,10 @@ class Embedder(OpenedEmbedder):
         `InvalidInputError` for one without dense vectors.
         """
         render = self._renderer(role, Asked(prompt, instruction, task, examples))
-        wanted = self._wanted(role, dimensions, normalize, DENSE, max_length, truncation)
+        wanted = self._wanted(role, dimensions, normalize, DENSE, max_length, truncation, adapter)
+        loaded = self._loaded.using(adapter)
         with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
-            parts = list(compute_spans(self._loaded, checked_spans(texts, spans), render, wanted, done))
+            parts = list(compute_spans(loaded, checked_spans(texts, spans), render, wanted, done))
         return SpanEmbeddings.concatenate(parts, dimensions or self.dimension)
 
     def encode_states(
@@ -261,6 +272,7 @@ class Embedder(OpenedEmbedder):
         normalize: bool = False,
         max_length: int | None = None,
         truncation: Truncation | None = None,
+        adapter: str | None = None,
         progress: Progress = False,
     ) -> Embeddings:
         """The last hidden states of every token, special tokens included: ``.multivector`` holds them, ``.dense`` none.
@@ -272,14 +284,14 @@ class Embedder(OpenedEmbedder):
         render = self._renderer(role, Asked(prompt, instruction, task, examples))
         long = self._truncation if truncation is None else truncation
         check_truncation(long)
-        wanted = self._wanted(role, None, None, None, max_length, long)
+        wanted, loaded = self._wanted(role, None, None, None, max_length, long, adapter), self._loaded.using(adapter)
 
         def encoded() -> Iterator[Sequences]:
             for start, chunk in chunks(checked_texts(texts), len):
                 yield wanted.side.encode(chunk, render, wanted.limit, long, start=start)
 
         with progress_of(progress, [texts] if isinstance(texts, str) else texts, "text") as done:
-            return compute_states(self._loaded, encoded(), normalize, done)
+            return compute_states(loaded, encoded(), normalize, done)
 
     def _renderer(self, role: Role, asked: Asked) -> Rendering:
         checkpoint = self._loaded.checkpoint
@@ -293,12 +305,13 @@ class Embedder(OpenedEmbedder):
         outputs: Collection[OutputName] | None,
         max_length: int | None,
         truncation: LongTexts | None,
+        adapter: str | None,
     ) -> Wanted:
         """What a call asks, where its lengths are left to the model."""
         side, long = self._computing.sides[role], self._truncation if truncation is None else truncation
         check_long_texts(long)
         limit = side.max_length if max_length is None else self._loaded.limit(max_length)
-        return Wanted(side, limit, long, dimensions, normalize, outputs)
+        return Wanted(side, limit, long, dimensions, normalize, outputs, adapter)
 
     def _collect(self, texts: str | Iterable[str], render: Rendering, wanted: Wanted, progress: Progress) -> Embeddings:
         return self._whole(self._stream(texts, render, wanted, progress), wanted)

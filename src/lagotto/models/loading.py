@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lagotto.batch.long_texts import Truncation
 from lagotto.batch.tokenizer import Tokenizer
-from lagotto.cards.adapter import Adapter, is_adapter, read_adapter
 from lagotto.cards.architectures import LARGEST_NATIVE_DECODER, NATIVE_ARCHITECTURES, NATIVE_DECODERS, EngineName
 from lagotto.cards.checkpoint import Checkpoint, check_listed, check_pooling, open_checkpoint
 from lagotto.cards.schema import Pooling, Task
-from lagotto.cards.sources import Places, Source, locate
+from lagotto.cards.sources import Places, locate
 from lagotto.core.errors import (
     InvalidInputError,
     MissingDependencyError,
-    ModelNotFoundError,
     UnsupportedModelError,
 )
 from lagotto.core.hardware import available_cpus
 from lagotto.core.paths import cache_dir
+from lagotto.engines.adapting import AdaptedEngine
 from lagotto.engines.base import Device, Engine, check_precision
 from lagotto.engines.devices import parse_devices
 from lagotto.models.ending import with_end
+from lagotto.models.finding import find_adapters, find_source
 
 EngineChoice = Literal["auto", "openvino", "torch"]
 """What ``engine=`` takes: ``auto`` is openvino for BERT and XLM-RoBERTa on the CPU, torch for everything else."""
 
 
-_EMBEDDERS_ALONE = ("pooling", "compat", "adapter")
+_EMBEDDERS_ALONE = ("pooling", "compat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Options:
     pooling: Pooling | None = None
     compat: bool = False
     adapter: str | Path | None = None
+    adapters: Mapping[str, str | Path] | None = None
     cache_dir: str | Path | None = None
     models_dir: str | Path | None = None
     offline: bool = False
@@ -59,12 +60,10 @@ class Options:
     def for_reranker(self) -> dict[str, Any]:
         """The keyword arguments of `Reranker`: without those that only an embedder has.
 
-        Raises `InvalidInputError` for an adapter and for ``compat``, which would be left out.
+        Raises `InvalidInputError` for ``compat``, which would be left out.
         """
         if self.compat:
             raise InvalidInputError("compat is for queries of bge-en-icl; a reranker's is one of its ScoreOptions")
-        if self.adapter is not None:
-            raise InvalidInputError("adapter is for embedders; merge a reranker's into its base with PEFT")
         return {name: value for name, value in asdict(self).items() if name not in _EMBEDDERS_ALONE}
 
     def places(self) -> Places:
@@ -83,6 +82,21 @@ class Loaded:
     engine: Engine
     max_length: int
     fingerprint: str
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """Names of live adapters, and the fingerprint of what is computed with each."""
+
+    def using(self, adapter: str | None) -> Loaded:
+        """The same model with one of its live adapters at work; itself for None.
+
+        Raises `InvalidInputError` for one it has not.
+        """
+        if adapter is None:
+            return self
+        if adapter not in self.adapters:
+            known = ", ".join(self.adapters) or "none; open it with adapters={name: folder}"
+            raise InvalidInputError(f"adapter is {adapter!r}; {self.checkpoint.name} has {known}", param="adapter")
+        engine, fingerprint = AdaptedEngine(self.engine, adapter), self.adapters[adapter]
+        return replace(self, engine=engine, fingerprint=fingerprint, adapters={})
 
     def limit(self, max_length: int | None) -> int:
         """The length to use for a call. Raises `InvalidInputError` for one the model does not allow."""
@@ -122,37 +136,17 @@ def load(name: str | Path, task: Task, options: Options) -> Loaded:
     check_listed(os.fspath(name), task, options.card)
     places = options.places()
     source, adapter = find_source(name, options, places)
-    checkpoint = replace(open_checkpoint(source, task, card=options.card, pooling=options.pooling), adapter=adapter)
+    live = find_adapters(options, places, adapter)
+    understood = open_checkpoint(source, task, card=options.card, pooling=options.pooling, adapter=adapter)
+    checkpoint = replace(understood, adapters=live)
     if options.compat and task == "embed":
         checkpoint = _compatible(checkpoint)
     limit = checkpoint.usual_length if options.max_length is None else _check_length(options.max_length, checkpoint)
     tokenizer = with_end(checkpoint, tokenizer_of(checkpoint))
     engine, fingerprint = _open_engine(checkpoint, options, devices, threads, places.cache)
-    return Loaded(checkpoint, tokenizer, engine, limit, fingerprint)
-
-
-def find_source(name: str | Path, options: Options, places: Places) -> tuple[Source, Adapter | None]:
-    """The files of a model, and its adapter: the one that was asked for, or the folder of the name itself.
-
-    An adapter by its own name brings the base that its adapter_config.json names. Raises what `locate` and
-    `read_adapter` raise, `InvalidInputError` for two adapters at once.
-    """
-    source = locate(name, places, options.revision)
-    if not is_adapter(source.folder):
-        if options.adapter is None:
-            return source, None
-        return source, read_adapter(locate(options.adapter, places).folder)
-    adapter = read_adapter(source.folder)
-    if options.adapter is not None:
-        raise InvalidInputError(f"{source.name} is an adapter itself; give its base as the model, and one adapter")
-    try:
-        base = locate(adapter.base, places, adapter.revision)
-    except (ModelNotFoundError, InvalidInputError) as error:
-        raise ModelNotFoundError(
-            f"{source.name} is an adapter of {adapter.base!r}, which is not found ({error}); give the base as the "
-            "model, and the adapter as adapter="
-        ) from None
-    return replace(base, name=source.name), adapter
+    apart = f"torch {engine.info.precision} live"  # near what the merged model gives, and not the same bits
+    prints = {key: replace(checkpoint, adapter=one).fingerprint(apart, places.cache) for key, one in live}
+    return Loaded(checkpoint, tokenizer, engine, limit, fingerprint, prints)
 
 
 def tokenizer_of(checkpoint: Checkpoint) -> Tokenizer:
@@ -170,9 +164,10 @@ def _open_engine(
     checkpoint: Checkpoint, options: Options, devices: tuple[str, ...], threads: int, cache: Path
 ) -> tuple[Engine, str]:
     """The one place that chooses an engine; gives it and the fingerprint of what it computes."""
-    if checkpoint.adapter is not None and options.engine == "openvino":
+    adapted = checkpoint.adapter is not None or bool(checkpoint.adapters)
+    if adapted and options.engine == "openvino":
         raise UnsupportedModelError("engine 'openvino' takes no adapters; pass engine='torch'")
-    engine = "torch" if checkpoint.adapter is not None else options.engine
+    engine = "torch" if adapted else options.engine
     if _chosen(engine, checkpoint, devices) == "openvino":
         return _open_openvino(checkpoint, options.precision, threads, cache)
     if checkpoint.quantized is not None or options.precision == "int8":

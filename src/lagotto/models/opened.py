@@ -42,7 +42,11 @@ class OpenedEmbedder(OpenedModel):
     @property
     def fingerprint(self) -> str:
         """32 hex digits over weights, tokenizer, pooling, prompts and precision: equal means equal vectors."""
-        return self._loaded.fingerprint
+        return self.fingerprint_of(None)
+
+    def fingerprint_of(self, adapter: str | None) -> str:
+        """The `fingerprint` of what a live adapter gives. Raises `InvalidInputError` for one that is not there."""
+        return self._loaded.using(adapter).fingerprint
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -27,6 +27,11 @@ class OpenedModel:
         return self._loaded.checkpoint.card
 
     @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of its live adapters, for ``adapter=``."""
+        return tuple(self._loaded.adapters)
+
+    @property
     def max_length(self) -> int:
         """Tokens a text, or query and document together, may have, special tokens included."""
         return self._loaded.max_length

@@ -10,7 +10,8 @@ from lagotto.cards.folder import read_folder
 from lagotto.cards.registry import find_named
 from lagotto.cards.schema import Task
 from lagotto.models.embedder import Embedder
-from lagotto.models.loading import Options, find_source
+from lagotto.models.finding import find_source
+from lagotto.models.loading import Options
 from lagotto.models.reranker import Reranker
 
 
@@ -20,8 +21,9 @@ def task_of(name: str | Path, options: Options) -> Task:
     if row is not None:
         check_runs(row)
         return row.task
-    facts = read_folder(find_source(name, options, options.places())[0].folder)
-    return "rerank" if facts.reranker else "embed"
+    source, adapter = find_source(name, options, options.places())
+    scores = adapter is not None and adapter.scores
+    return "rerank" if scores or read_folder(source.folder).reranker else "embed"
 
 
 def open_any(name: str | Path, options: Options) -> Embedder | Reranker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -55,6 +55,8 @@ class Reranker(OpenedModel):
         options: ScoreOptions | None = None,
         revision: str | None = None,
         card: str | None = None,
+        adapter: str | Path | None = None,
+        adapters: Mapping[str, str | Path] | None = None,
         cache_dir: str | Path | None = None,
         models_dir: str | Path | None = None,
         offline: bool = False,
@@ -70,6 +72,8 @@ class Reranker(OpenedModel):
             max_length=max_length,
             revision=revision,
             card=card,
+            adapter=adapter,
+            adapters=adapters,
             cache_dir=cache_dir,
             models_dir=models_dir,
             offline=offline,
@@ -98,7 +102,11 @@ class Reranker(OpenedModel):
     @property
     def fingerprint(self) -> str:
         """32 hex digits over weights, tokenizer, precision and `options`: equal means equal scores."""
-        own = self._loaded.fingerprint
+        return self.fingerprint_of(None)
+
+    def fingerprint_of(self, adapter: str | None) -> str:
+        """The `fingerprint` of what a live adapter gives. Raises `InvalidInputError` for one that is not there."""
+        own = self._loaded.using(adapter).fingerprint
         given = {name: getattr(self._options, name) for name in self._options.given()}
         return own if not given else sha256(f"{own} {given}".encode()).hexdigest()[: len(own)]
 
@@ -114,6 +122,7 @@ class Reranker(OpenedModel):
         overlap: int = OVERLAP,
         truncation: Truncation | None = None,
         options: ScoreOptions | None = None,
+        adapter: str | None = None,
         progress: Progress = False,
     ) -> Scores:
         """Scores of (query, document) pairs, in their order.
@@ -126,10 +135,11 @@ class Reranker(OpenedModel):
           of it.
         - ``options``: a language model's; what they leave out is as the reranker was opened. With several
           ``cutoff_layers`` the scores are (pairs, layers), in the order in which the layers were named.
+        - ``adapter``: one of `Reranker.adapters`; the base alone by default.
 
         Raises `InvalidInputError` (with the number of the bad pair), `TextTooLongError`, `ClosedError`.
         """
-        loaded = self._loaded
+        loaded = self._loaded.using(adapter)
         limit = loaded.limit(max_length)
         policy = self._truncation if truncation is None else truncation
         check_truncation(policy)
@@ -189,11 +199,12 @@ class Reranker(OpenedModel):
         overlap: int = OVERLAP,
         truncation: Truncation | None = None,
         options: ScoreOptions | None = None,
+        adapter: str | None = None,
         progress: Progress = False,
     ) -> Ranking:
         """Documents ordered by relevance to the query, the best ``top_n`` of them; scores in 0..1 by default.
 
-        ``options`` are those of `score`, with one cutoff layer at most.
+        ``options`` are those of `score`, with one cutoff layer at most, and so is ``adapter``.
         """
         if not isinstance(query, str):
             raise InvalidInputError(f"query is a {type(query).__name__}; give a string")
@@ -217,6 +228,7 @@ class Reranker(OpenedModel):
             overlap=overlap,
             truncation=truncation,
             options=options,
+            adapter=adapter,
             progress=progress,
         )
         order = np.argsort(-scores.scores, kind="stable")[:top_n]  # by logits: high ones all round to 1.0

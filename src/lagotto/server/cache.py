@@ -83,9 +83,15 @@ class CachedEmbedder(Embedder):
     """
 
     def __init__(
-        self, model: Embedder, cache: VectorCache | None, wrap: Callable[[Engine], Engine] = lambda engine: engine
+        self,
+        model: Embedder,
+        cache: VectorCache | None,
+        wrap: Callable[[Engine], Engine] = lambda engine: engine,
+        adapter: str | None = None,
     ) -> None:
-        self._loaded = replace(model._loaded, engine=wrap(model._loaded.engine))
+        """``adapter``: the one of the model's that is at work in every call."""
+        loaded = model._loaded.using(adapter)
+        self._loaded = replace(loaded, engine=wrap(loaded.engine))
         self._truncation = model._truncation
         self._computing = Computing(self._loaded)
         self._cache = cache
@@ -115,7 +121,7 @@ class CachedEmbedder(Embedder):
     def _job(self, render: Rendering, wanted: Wanted) -> bytes:
         """Everything that decides a vector beside the text."""
         job = {
-            "model": self.fingerprint,
+            "model": self.fingerprint_of(wanted.adapter),
             "engine": self.engine.name,
             "render": asdict(render),
             "side": next(role for role, side in self._computing.sides.items() if side is wanted.side),

@@ -15,12 +15,6 @@ from lagotto.server.judge_settings import JudgeSettings
 from lagotto.server.model_settings import ModelSettings
 from lagotto.server.settings import Settings, public_name
 
-_OPTIONS = {
-    *("engine", "device", "precision", "threads", "max_length", "truncation"),
-    *("card", "pooling", "adapter", "compat"),
-}
-"""What a ``[[model]]`` table says of how a model is opened."""
-
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -50,8 +44,21 @@ class Offer:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names clients may use."""
+        """All names of the model."""
         return (self.public, *self.aliases)
+
+    @property
+    def served(self) -> list[tuple[str, str | None]]:
+        """All names clients may use, and the live adapter each asks for: ``NAME`` for none, ``NAME:ADAPTER``."""
+        adapters = (None, *(self.options.adapters or {}))
+        return [(name if one is None else f"{name}:{one}", one) for name in self.names for one in adapters]
+
+
+_OPENED = (
+    *("engine", "device", "precision", "threads", "max_length", "truncation", "card", "pooling"),
+    *("adapter", "adapters", "compat"),
+)
+"""What a ``[[model]]`` table says of how its model is opened."""
 
 
 def offers(settings: Settings) -> list[Offer]:
@@ -59,7 +66,7 @@ def offers(settings: Settings) -> list[Offer]:
     shared = _shared(settings)
     named = [_named(text, shared) for text in settings.models]
     named += [_described(table, shared, settings) for table in settings.model]
-    public = [name for offer in named for name in offer.names]
+    public = [name for offer in named for name, _ in offer.served]
     twice = next((name for name in public if public.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"two models are called {twice!r}; give one an alias: --model ALIAS=NAME")
@@ -111,7 +118,7 @@ def _described(table: ModelSettings, shared: Offer, settings: Settings) -> Offer
         return Offer(first, table.name, eager=True, aliases=tuple(more), judge=table.llm)
     if table.precision in ("bf16", "f16", "int8") and not settings.use_fp16:
         raise ConfigError(f"model {table.name!r}: precision is {table.precision!r} but use_fp16 is false; drop one")
-    own = table.model_dump(include=_OPTIONS, exclude_none=True)
+    own = table.model_dump(include={*_OPENED}, exclude_none=True)
     public, *aliases = table.alias or [public_name(table.name)]
     return Offer(
         public,

@@ -100,11 +100,10 @@ def add_error_handlers(app: FastAPI) -> None:
 def _without_folders(request: Request, message: str) -> str:
     """A message in which models have the names clients know: where their files are is nobody's business."""
     for entry in list(get_pool(request).entries.values()):
-        if entry.offer.judge is not None:
-            continue
-        for folder in (str(Path(entry.offer.source).expanduser().resolve()), entry.offer.source):
-            if os.path.isabs(folder):
-                message = message.replace(folder, entry.public)
+        for source in entry.sources:
+            for folder in (str(Path(source).expanduser().resolve()), source):
+                if os.path.isabs(folder):
+                    message = message.replace(folder, entry.public)
     return message
 
 

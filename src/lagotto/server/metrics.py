@@ -147,7 +147,8 @@ class _State(Collector):
         size = GaugeMetricFamily("lagotto_model_bytes", "Memory that loading a model took.", labels=["model"])
         for name, entry in list(self._pool.entries.items()):
             loaded.add_metric([name], entry.model is not None)
-            size.add_metric([name], entry.slot.bytes if entry.model is not None else 0)
+            if entry.adapter is None:  # what it takes is its base's
+                size.add_metric([name], entry.slot.bytes if entry.model is not None else 0)
         yield loaded
         yield size
         yield GaugeMetricFamily("lagotto_models_loaded", "Models in memory.", len(self._pool.loaded()))

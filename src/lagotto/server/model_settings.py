@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lagotto.cards.schema import Pooling
+from lagotto.models.finding import check_adapter_name
 from lagotto.models.rendering import Role
 from lagotto.server.judge_settings import JudgeSettings
 
@@ -39,7 +40,9 @@ class ModelSettings(BaseModel):
     pooling: Pooling | None = None
     """How to pool, where the folder does not say."""
     adapter: str | None = Field(default=None, min_length=1)
-    """A LoRA adapter on it: a folder or a hub id. Several adapters of one base are models of their own."""
+    """A LoRA adapter on it, merged when it is loaded: a folder or a hub id."""
+    adapters: dict[str, str] | None = None
+    """LoRA adapters by name that stay beside its weights; each is a model of its own to clients, ``NAME:ADAPTER``."""
     compat: bool = False
     """Queries of bge-en-icl put together as FlagEmbedding does."""
     keep_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
@@ -60,6 +63,23 @@ class ModelSettings(BaseModel):
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("adapters")
+    @classmethod
+    def _named(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        for name, source in (value or {}).items():
+            check_adapter_name(name)
+            if not source.strip():
+                raise ValueError(f"adapter {name!r} has no folder or hub id")
+        return value or None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.adapter is not None and self.adapters:
+            raise ValueError(
+                "adapter merges one into the weights, adapters keep several beside them; give one of the two"
+            )
+        return self
 
     @field_validator("name")
     @classmethod

@@ -74,7 +74,15 @@ _TOKEN = fields(
 _READY = fields(ready=_YES, models=listed(_OBJECT))
 _LIST = fields(object=TEXT, data=listed(_OBJECT))
 _MODEL = fields(
-    id=TEXT, object=TEXT, created=COUNT, owned_by=TEXT, loaded=_YES, state=TEXT, error=any_of(TEXT, {"type": "null"})
+    id=TEXT,
+    object=TEXT,
+    created=COUNT,
+    owned_by=TEXT,
+    loaded=_YES,
+    state=TEXT,
+    error=any_of(TEXT, {"type": "null"}),
+    root=TEXT,
+    parent=any_of(TEXT, {"type": "null"}),
 )
 
 

@@ -24,7 +24,7 @@ from lagotto.server.catalogue import Offer, offers
 from lagotto.server.inline import run_inline
 from lagotto.server.judge import AnyReranker, Judge, open_judge
 from lagotto.server.record import current_record
-from lagotto.server.served import ServedEmbedder, ServedReranker
+from lagotto.server.served import Served, ServedEmbedder, ServedReranker, with_adapter
 from lagotto.server.settings import Settings
 from lagotto.server.slots import Model, Slot, Slots, fetch
 
@@ -41,10 +41,12 @@ _LAST_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name clients may use. A model with several names has several entries, which share its slot."""
+    """One name clients may use. A model with several names or adapters has several entries, which share its slot."""
 
     public: str
     slot: Slot
+    adapter: str | None = None
+    """The live adapter that the name asks for."""
 
     @property
     def offer(self) -> Offer:
@@ -58,8 +60,31 @@ class Entry:
 
     @property
     def model(self) -> Model | None:
-        """The model, where it is in memory."""
-        return self.slot.model
+        """The model, with the adapter, where it is in memory."""
+        model = self.slot.model
+        return None if model is None else self.of(model)
+
+    @property
+    def parent(self) -> str | None:
+        """The name of the model that an adapter belongs to, by the same one of its names."""
+        return None if self.adapter is None else self.public.removesuffix(f":{self.adapter}")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What is opened for it and for nothing else; nothing for a language model elsewhere."""
+        if self.offer.judge is not None:
+            return ()
+        options = self.offer.options
+        if self.adapter is not None:
+            return (str((options.adapters or {})[self.adapter]),)
+        return (self.offer.source,) if options.adapter is None else (self.offer.source, str(options.adapter))
+
+    def of(self, model: Model) -> Model:
+        """What the slot's model is with the adapter."""
+        if self.adapter is None:
+            return model
+        assert isinstance(model, Served)  # as `ModelPool` opens all of them
+        return with_adapter(model, self.adapter)
 
     @property
     def admission(self) -> Admission:
@@ -237,6 +262,11 @@ class ModelPool:
         """The models in memory, each once."""
         return [entry for entry in self._own() if entry.model is not None]
 
+    def answering(self) -> list[Entry]:
+        """The models in memory, each followed by those that it is with its adapters."""
+        own = {entry.public for entry in self.loaded()}
+        return [entry for entry in self.entries.values() if (entry.parent or entry.public) in own]
+
     def _own(self) -> list[Entry]:
         """Every model once, under the first of its names."""
         return [entry for entry in self.entries.values() if entry.public == entry.offer.public]
@@ -260,7 +290,7 @@ class ModelPool:
         else:
             record.model = name
             record.at_end(lambda: self.slots.release(slot))
-        return model
+        return entry.of(model)
 
     async def _loaded_in_time(self, name: str, slot: Slot) -> Model:
         """A model when it is loaded. Waiting holds no thread, and who goes away cancels nobody else's loading."""
@@ -316,7 +346,7 @@ class ModelPool:
 
 
 def _entries(slots: list[Slot]) -> dict[str, Entry]:
-    return {name: Entry(name, slot) for slot in slots for name in slot.offer.names}
+    return {name: Entry(name, slot, adapter) for slot in slots for name, adapter in slot.offer.served}
 
 
 def _slot(offer: Offer, settings: Settings) -> Slot:

@@ -25,15 +25,23 @@ class ServedEmbedder(CachedEmbedder):
     """An embedder whose texts have a bound, whose work is counted, and whose vectors are kept where they may be.
 
     ``prompts`` stand before texts of a role that come without prompt, instruction and task. ``max_characters`` gives
-    the bound that holds at the moment, since settings change while a model is loaded.
+    the bound that holds at the moment, since settings change while a model is loaded. ``adapter`` is that of every
+    call.
     """
 
     def __init__(
-        self, model: Embedder, cache: VectorCache | None, max_characters: Bound, prompts: Mapping[Role, str]
+        self,
+        model: Embedder,
+        cache: VectorCache | None,
+        max_characters: Bound,
+        prompts: Mapping[Role, str],
+        adapter: str | None = None,
     ) -> None:
-        super().__init__(model, cache, MeteredEngine)
+        super().__init__(model, cache, MeteredEngine, adapter)
         self._max_characters = max_characters
         self._prompts = prompts
+        self.adapted = {name: ServedEmbedder(model, cache, max_characters, prompts, name) for name in self.adapters}
+        """The models that it is with each of its adapters; they share its memory and its queue, and end with it."""
 
     def _renderer(self, role: Role, asked: Asked) -> Rendering:
         if asked.prompt is None and asked.instruction is None and asked.task is None:
@@ -63,13 +71,16 @@ class ServedEmbedder(CachedEmbedder):
 
 
 class ServedReranker(Reranker):
-    """A reranker whose texts have a bound and whose work is counted."""
+    """A reranker whose texts have a bound and whose work is counted. ``adapter`` is that of every call."""
 
-    def __init__(self, model: Reranker, max_characters: Bound) -> None:
-        self._loaded = replace(model._loaded, engine=MeteredEngine(model._loaded.engine))
+    def __init__(self, model: Reranker, max_characters: Bound, adapter: str | None = None) -> None:
+        loaded = model._loaded.using(adapter)
+        self._loaded = replace(loaded, engine=MeteredEngine(loaded.engine))
         self._truncation = model._truncation
         self._options = model._options
         self._max_characters = max_characters
+        self.adapted = {name: ServedReranker(model, max_characters, name) for name in self.adapters}
+        """The models that it is with each of its adapters, as a `ServedEmbedder` has them."""
 
     def score(self, pairs: Iterable[Sequence[str]], **how: Any) -> Scores:
         """Scores of pairs, see `Reranker.score`. Raises `InvalidInputError` for a text that is too long."""
@@ -77,6 +88,14 @@ class ServedReranker(Reranker):
         for _ in bounded((text for pair in given for text in pair), self._max_characters(), per_item=2):
             continue
         return super().score(given, **how)
+
+
+Served = ServedEmbedder | ServedReranker
+
+
+def with_adapter(model: Served, adapter: str | None) -> Served:
+    """The model that it is with an adapter; itself for None."""
+    return model if adapter is None else model.adapted[adapter]
 
 
 def bounded(texts: Iterable[Any], most: int | None, per_item: int = 1) -> Iterator[Any]:

@@ -156,9 +156,10 @@ class Settings(BaseSettings):
         hidden = {"cache_dir", "model_storage_path", "cache_path", "key", "api_key"}
         shown = self.model_dump(mode="json", exclude=hidden)
         tables = [
-            table.model_dump(mode="json", exclude={"name", "llm"}, exclude_none=True)
+            table.model_dump(mode="json", exclude={"name", "adapter", "adapters", "llm"}, exclude_none=True)
             | ({} if table.llm is None else {"llm": table.llm.public()})
             | {"alias": table.alias or [public_name(table.name)]}
+            | ({"adapters": list(table.adapters)} if table.adapters else {})
             for table in self.model
         ]
         return {**shown, "models": [public_name(model) for model in self.models], "model": tables}

@@ -16,7 +16,7 @@ from lagotto.cards.sources import Source
 from lagotto.core.errors import LagottoError, MemoryBudgetError
 from lagotto.core.memory import release_memory, resident_bytes
 from lagotto.models.embedder import Embedder
-from lagotto.models.loading import find_source
+from lagotto.models.finding import find_adapters, find_source
 from lagotto.server.admission import Admission
 from lagotto.server.catalogue import Offer
 from lagotto.server.judge import AnyReranker
@@ -278,8 +278,11 @@ class Slots:
 
 
 def fetch(offer: Offer) -> Source:
-    """A model's files, fetched if need be. Raises what `find_source` raises."""
-    return find_source(offer.source, offer.options, offer.options.places())[0]
+    """A model's files, fetched if need be, and those of its adapters. Raises what finding them raises."""
+    places = offer.options.places()
+    source, merged = find_source(offer.source, offer.options, places)
+    find_adapters(offer.options, places, merged)
+    return source
 
 
 def weight_bytes(offer: Offer) -> int:

@@ -52,7 +52,7 @@ async def ready(pool: Annotated[ModelPool, Depends(get_pool)]) -> JSONResponse:
 @router.get("/models")
 async def models(pool: Annotated[ModelPool, Depends(get_pool)]) -> dict[str, Any]:
     """The models in memory, and what each runs on; beside it the list that Infinity's clients look for here."""
-    found = [_described(entry, model) for entry in pool.loaded() if (model := entry.model) is not None]
+    found = [_described(entry, model) for entry in pool.answering() if (model := entry.model) is not None]
     return {"models": found, **infinity.listing(pool)}
 
 

@@ -15,6 +15,7 @@ from lagotto.engines.base import Output, Precision
 from lagotto.engines.places import token_types
 from lagotto.engines.torch.attention import PACKED, packed, register
 from lagotto.engines.torch.devices import dtype_of
+from lagotto.engines.torch.live import LiveAdapters
 from lagotto.engines.torch.packing import can_pack, has_soft_cap, pack, should_pack
 from lagotto.engines.torch.pooling import Dense, pool
 from lagotto.engines.torch.weights import open_module
@@ -51,6 +52,7 @@ class Forward:
             self._module.set_attn_implementation(PACKED)
         elif has_soft_cap(self._module):
             self._module.set_attn_implementation("eager")
+        self._adapters = _attached(checkpoint, self._module, device)
         # The head of a classifier is computed apart from its encoder where only one token's state goes into it.
         self._encoder = self._module if self._task == "embed" else self._module.base_model
         self._run = torch.compile(self._module, dynamic=True) if compile else self._module
@@ -67,8 +69,8 @@ class Forward:
     def __call__(self, batch: Batch, output: Output) -> NDArray[np.float32]:
         """(rows, width) float32, or (rows, tokens, hidden) states."""
         batch = batch.without_empty_rows()
-        with torch.inference_mode():
-            if output == "states":
+        with torch.inference_mode(), self._adapters.chosen(output) as wanted:
+            if wanted == "states":
                 return _array(self._states(batch))
             return _array(self._logits(batch) if self._task == "rerank" else self._vectors(batch))
 
@@ -116,6 +118,15 @@ class Forward:
         if self._config.type_vocab_size > 0:
             given["token_type_ids"] = torch.from_numpy(token_types(batch, self._config)).to(self._device)
         return given
+
+
+def _attached(checkpoint: Checkpoint, module: Any, device: str) -> LiveAdapters:
+    """The checkpoint's live adapters at the module's layers."""
+    shapes = {name: tuple(weight.shape) for name, weight in module.named_parameters(remove_duplicate=False)}
+    prefix = getattr(module, "base_model_prefix", "")
+    found = LiveAdapters(checkpoint.adapters, shapes, module.dtype, device, prefix=prefix)
+    found.attach(module)
+    return found
 
 
 def _array(values: Any) -> NDArray[np.float32]:

@@ -14,13 +14,15 @@ from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.decoder_config import decoder_config
 from lagotto.cards.json_files import read_json
 from lagotto.cards.weights import Weights
-from lagotto.core.errors import CheckpointError, EngineError
+from lagotto.core.errors import CheckpointError, EngineError, UnsupportedModelError
 from lagotto.engines.base import Output, Precision, Scoring
 from lagotto.engines.sharing import share
 from lagotto.engines.torch.compression import compress
 from lagotto.engines.torch.decoder import Decoder, Flow, Prefixes
 from lagotto.engines.torch.devices import dtype_of
 from lagotto.engines.torch.tensors import TensorReader
+
+_VOCABULARY = "lm_head.weight"  # read when it is known which rows are wanted
 
 
 class PairScores:
@@ -38,11 +40,18 @@ class PairScores:
         folder = checkpoint.folder
         if (folder / "adapter_config.json").is_file():
             raise CheckpointError(
-                f"{folder} holds an adapter (adapter_config.json) beside weights; merge it into them and save the "
-                "whole model"
+                f"{folder} holds an adapter (adapter_config.json) beside weights; give it a folder of its own "
+                "and open it with adapter="
             )
         self._config = decoder_config(read_json(folder / "config.json"), folder)
-        self._reader = TensorReader(Weights.open(folder), dtype_of(precision), device)
+        self._reader = TensorReader(
+            Weights.open(folder),
+            dtype_of(precision),
+            device,
+            adapter=checkpoint.adapter,
+            adapters=checkpoint.adapters,
+        )
+        self._check_head(checkpoint)
         self._decoder = Decoder(self._config, self._reader)
         self._device, self._sharing = device, sharing
         self._rows: dict[tuple[int, ...], Any] = {}  # of the vocabulary, by their ids
@@ -52,17 +61,29 @@ class PairScores:
         heads = range(self._start, self._config.num_hidden_layers + 1, self._step) if self._start else ()
         names = [f"lm_head.{number}.linear_head.weight" for number in range(len(heads))]
         self._heads = [self._reader.exact(name, 1, self._config.hidden_size) for name in names]
+        self._reader.merging.check_made(later=_VOCABULARY)
+        self._reader.live.check_taken()
 
     def __call__(self, batch: Batch, output: Output) -> NDArray[np.float32]:
         """(rows, layers) float32 scores; one layer where the scoring names none."""
-        if not isinstance(output, Scoring):
-            raise EngineError(f"a language model that reranks gives scores of pairs, not {output!r}: give a Scoring")
-        with torch.inference_mode():
-            read = self._run(batch, output)
-            layers = output.cutoff_layers or (self._config.num_hidden_layers,)
-            scores = torch.stack([self._score(read[layer], layer, output) for layer in layers], dim=1)
+        with torch.inference_mode(), self._reader.live.chosen(output) as how:
+            if not isinstance(how, Scoring):
+                raise EngineError(f"a language model that reranks gives scores of pairs, not {how!r}: give a Scoring")
+            read = self._run(batch, how)
+            layers = how.cutoff_layers or (self._config.num_hidden_layers,)
+            scores = torch.stack([self._score(read[layer], layer, how) for layer in layers], dim=1)
             found: NDArray[np.float32] = scores.cpu().numpy()
             return found
+
+    def _check_head(self, checkpoint: Checkpoint) -> None:
+        """Raise `UnsupportedModelError` for an adapter whose merging would change the head with the embeddings."""
+        if not self._config.tied or "yes_logit" not in checkpoint.card.heads or checkpoint.adapter is None:
+            return
+        if any(f"{begin}embed_tokens.weight" in self._reader.merging for begin in ("", "model.")):
+            raise UnsupportedModelError(
+                f"{checkpoint.adapter.folder}: changes the embeddings, which are the head of {checkpoint.name}, too "
+                "(tie_word_embeddings); merge the adapter with PEFT, as it was trained, and save the whole model"
+            )
 
     def _run(self, batch: Batch, how: Scoring) -> dict[int, Any]:
         """(rows, hidden) normalised states of the last tokens, by the number of layers behind them."""
@@ -122,7 +143,7 @@ class PairScores:
             return self._decoder.embeddings[list(key)].float()
         if key not in self._rows:
             shape = (self._config.vocab_size, self._config.hidden_size)
-            self._rows[key] = self._reader.rows("lm_head.weight", key, *shape)
+            self._rows[key] = self._reader.rows(_VOCABULARY, key, *shape)
         return self._rows[key]
 
     def _capped(self, logits: Any) -> Any:

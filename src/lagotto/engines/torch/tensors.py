@@ -9,27 +9,49 @@ import numpy as np
 import torch
 from torch.nn.functional import linear
 
+from lagotto.cards.adapter import Adapter
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError
+from lagotto.engines.torch.adapters import Merging
+from lagotto.engines.torch.live import LiveAdapters, LiveLayer
+
+_PREFIX = "model"  # of all names but those of heads, in a checkpoint that has a head
 
 
 class Linear:
-    """A linear layer: ``x W^T + b``."""
+    """A linear layer: ``x W^T + b``, and what a live adapter adds to it."""
 
-    def __init__(self, weight: Any, bias: Any = None) -> None:
+    def __init__(self, weight: Any, bias: Any = None, adapters: LiveLayer | None = None) -> None:
         self._weight = weight  # (out, in)
         self._bias = bias  # (out,) or None
+        self._adapters = adapters
 
     def __call__(self, x: Any) -> Any:
         """(..., in) -> (..., out)"""
-        return linear(x, self._weight, self._bias)
+        y = linear(x, self._weight, self._bias)
+        return y if self._adapters is None else self._adapters.linear(x, y)
 
 
 class TensorReader:
     """Reads tensors in one precision onto one device; nothing but the tensor at hand is held twice."""
 
-    def __init__(self, weights: Weights, dtype: Any, device: str) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        dtype: Any,
+        device: str,
+        *,
+        adapter: Adapter | None = None,
+        adapters: Sequence[tuple[str, Adapter]] = (),
+    ) -> None:
+        """``adapter`` is merged into what is read, ``adapters`` go with the linear layers.
+
+        Raises `CheckpointError` and `UnsupportedModelError` for adapters that do not fit.
+        """
         self.weights, self._dtype, self._device = weights, dtype, device
+        shapes = {name: weights.shape(name) for name in weights} if adapter or adapters else {}
+        self.merging = Merging(adapter, shapes, prefix=_PREFIX)
+        self.live = LiveAdapters(adapters, shapes, dtype, device, prefix=_PREFIX)
 
     def __call__(self, name: str, *shape: int) -> Any:
         """A tensor. Raises `CheckpointError` where it is missing or has another shape."""
@@ -42,7 +64,7 @@ class TensorReader:
     def linear(self, name: str, size_out: int, size_in: int, bias: bool) -> Linear:
         """A linear layer."""
         weight = self(f"{name}.weight", size_out, size_in)
-        return Linear(weight, self(f"{name}.bias", size_out) if bias else None)
+        return Linear(weight, self(f"{name}.bias", size_out) if bias else None, self.live.linear(f"{name}.weight"))
 
     def norm(self, name: str, size: int, offset: float) -> Any:
         """The weights of a norm, in float32, with what the architecture adds to them."""
@@ -51,17 +73,18 @@ class TensorReader:
     def rows(self, name: str, rows: Sequence[int], *shape: int) -> Any:
         """Some rows of a matrix, in float32; the others are not read."""
         self._check(name, shape)
-        return torch.from_numpy(self.weights.rows(name, rows)).to(self._device)
+        found = torch.from_numpy(self.weights.rows(name, rows))
+        return self.merging.of_rows(name, rows, found).to(self._device)
 
     def _tensor(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
         self._check(name, shape)
-        return self._placed(self.weights.bits(name), name, dtype)
+        return self.merging.of(name, self._placed(self.weights.bits(name), name)).to(self._device, dtype)
 
-    def _placed(self, values: Any, name: str, dtype: Any) -> Any:
+    def _placed(self, values: Any, name: str) -> Any:
         found = torch.from_numpy(np.array(values))  # a copy: the file's own bytes must not be written to
         if self.weights.stored_as(name) == "BF16" and values.dtype == np.uint16:
             found = found.view(torch.bfloat16)
-        return found.to(self._device, dtype)
+        return found
 
     def _check(self, name: str, shape: tuple[int, ...]) -> None:
         if name not in self.weights:

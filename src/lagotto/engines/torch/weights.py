@@ -9,7 +9,7 @@ from typing import Any
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
-from lagotto.engines.torch.adapters import merge
+from lagotto.engines.torch.adapters import merge, replaced
 
 _SHOWN = 5  # names in a message
 _BOTH_DIRECTIONS = (5, 2)  # the release of transformers that masks language models by `is_causal` of their config
@@ -72,6 +72,8 @@ def _config(checkpoint: Checkpoint, transformers: Any) -> Any:
                 f"do for {checkpoint.config.architecture!r}; install transformers 5.2 or later"
             )
         config.is_causal = False  # masks are made by it
+    if checkpoint.card.task == "rerank":
+        config.num_labels = checkpoint.config.num_labels  # of a head that an adapter brings, where config.json has none
     config.use_cache = False  # keys and values are for writing texts, not for reading them
     return config
 
@@ -84,9 +86,12 @@ def see_everything(module: Any) -> None:
 
 
 def _check_complete(checkpoint: Checkpoint, weights: Weights, module: Any, info: dict[str, Any]) -> None:
-    """A weight that is missing would be random. An embedder's pooler is not used, and may be."""
+    """A weight that is missing would be random, unless an adapter brings it; an embedder's pooler is not used."""
     rerank = checkpoint.card.task == "rerank"
     missing = sorted(name for name in info["missing_keys"] if rerank or "pooler" not in name.split("."))
+    if missing and checkpoint.adapter is not None:
+        brought = replaced(module, checkpoint.adapter)
+        missing = [name for name in missing if name not in brought]
     if missing:
         raise CheckpointError(f"{checkpoint.folder}: {_named(missing)} missing from the weights")
     # transformers 5 gives (name, found, asked), 4 the name alone

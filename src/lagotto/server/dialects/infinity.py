@@ -66,8 +66,8 @@ async def health() -> dict[str, float]:
 
 
 def listing(pool: ModelPool) -> dict[str, Any]:
-    """The models in memory, as Infinity lists them."""
-    found = [(entry, model) for entry in pool.loaded() if (model := entry.model) is not None]
+    """The models in memory, adapters apart, as Infinity lists them."""
+    found = [(entry, model) for entry in pool.answering() if (model := entry.model) is not None]
     return {"object": "list", "data": [_described(entry, model, pool.running) for entry, model in found]}
 
 

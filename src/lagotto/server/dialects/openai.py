@@ -59,6 +59,8 @@ def _described(entry: Entry) -> dict[str, Any]:
         "loaded": state == "loaded",
         "state": state,
         "error": None if failure is None else getattr(failure, "code", LagottoError.code),
+        "root": entry.parent or entry.public,
+        "parent": entry.parent,
     }
 
 
