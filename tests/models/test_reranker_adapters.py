@@ -201,6 +201,30 @@ def test_an_adapter_that_brings_the_head_of_its_own(tmp_path: Path, kind: str, h
         Reranker(base, adapter=headless, device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("kind", "layer"), [("qwen3", "model.layers.1.self_attn.q_proj.weight"), ("roberta", "classifier.dense.weight")]
+)
+def test_a_head_trained_as_a_whole_is_live(tmp_path: Path, kind: str, layer: str) -> None:
+    """PEFT's SEQ_CLS again, over a base with a head: one adapter brings another head, one does not."""
+    base = write_architecture(tmp_path / "base", kind, classifier=True)
+    tensors, random = tensors_of(base), np.random.default_rng(8)
+    heads = [name for name in tensors if name.startswith(("score.", "classifier.")) and name != layer]
+    wholes: Tensors = {
+        f"base_model.model.{name}": random.standard_normal(tensors[name].shape).astype(np.float32) for name in heads
+    }
+    given = {"whole": {**wholes, **products(tensors, [layer], 3)}, "plain": products(tensors, [layer], 4)}
+    if kind == "roberta":  # its bias stays the base's own
+        given["whole"].pop("base_model.model.classifier.dense.bias")
+    adapters = {
+        name: write_tensors(tmp_path / name, str(base), one, r=2, task_type="SEQ_CLS") for name, one in given.items()
+    }
+    with Reranker(base, adapters=adapters, precision="f32", device="cpu", threads=1) as live:
+        for name, one in given.items():
+            expected = scores(with_sum(base, tmp_path / f"{name}-summed", one), None)
+            np.testing.assert_allclose(live.score(PAIRS, adapter=name).scores, expected, atol=CLOSE)
+        np.testing.assert_array_equal(live.score(PAIRS).scores, scores(base, None))
+
+
 def test_the_vocabularys_matrix(tmp_path: Path) -> None:
     """Of a head apart from the embeddings only some rows are read; a tied one can't be changed with them."""
     random = np.random.default_rng(0)
