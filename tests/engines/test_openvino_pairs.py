@@ -14,7 +14,6 @@ from lagotto import Reranker
 from lagotto.batch.sequences import Batch
 from lagotto.core.errors import CheckpointError, EngineError, UnsupportedModelError
 from lagotto.engines.base import PAIR_TOKENS, Engine, Scoring
-from support.checkpoints import change_json
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -138,8 +137,7 @@ def test_a_head_of_another_size_is_named(tmp_path: Path, cache: Path) -> None:
 
 
 def test_what_has_no_plain_form_is_left_to_torch(tmp_path: Path, cache: Path) -> None:
-    model = write_causal(tmp_path / "model", "qwen3")
-    change_json(model / "config.json", hidden_act="gelu")
+    model = write_causal(tmp_path / "model", "qwen3", attention_bias=True)
     with pytest.raises(UnsupportedModelError, match="pass engine='torch'"):
         open_ranker(model, "qwen3", engine="openvino", cache_dir=cache)
     with open_ranker(model, "qwen3", engine="auto", cache_dir=cache) as ranker:

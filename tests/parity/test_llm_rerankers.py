@@ -72,6 +72,7 @@ def laid_out(architecture: str, query: str, documents: Sequence[str]) -> list[li
     ("architecture", "engine", "yes", "no"),
     [
         ("gemma", "torch", "Yes", None),
+        ("gemma", "openvino", "Yes", None),
         ("qwen3", "torch", "yes", "no"),
         ("qwen3", "openvino", "yes", "no"),
         ("qwen2", "torch", "1", "0"),

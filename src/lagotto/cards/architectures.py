@@ -16,7 +16,7 @@ NATIVE_ARCHITECTURES = ("bert", "xlm-roberta")
 LARGEST_NATIVE_DECODER = 2_000_000_000
 """Parameters of a language model up to which the CPU engine is chosen for it: its graph is built in float32."""
 
-NATIVE_DECODERS = ("llama", "mistral", "qwen2", "qwen3")
+NATIVE_DECODERS = ("gemma", "llama", "mistral", "qwen2", "qwen3")
 """Language models whose graph Lagotto builds for OpenVINO too, as far as `DecoderConfig` goes."""
 
 DECODERS = ("gemma", "gemma2", "llama", "mistral", "qwen2", "qwen3")

@@ -1,24 +1,31 @@
-"""The decoder graph: Llama, Mistral, Qwen2 and Qwen3, hidden states in the end.
+"""The decoder graph: Gemma, Llama, Mistral, Qwen2 and Qwen3, hidden states in the end.
 
-Source of the computation: Touvron et al. 2023 and the Qwen2 and Qwen3 reports, as written in transformers'
-``modeling_llama.py``, ``modeling_qwen2.py`` and ``modeling_qwen3.py``. There is no cache of keys and values: each text
-is read once.
+Source of the computation: Touvron et al. 2023 and the reports of Gemma, Qwen2 and Qwen3, as written in transformers'
+``modeling_llama.py``, ``modeling_gemma.py``, ``modeling_qwen2.py`` and ``modeling_qwen3.py``. There is no cache of keys
+and values: each text is read once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from openvino import Node
 
-from lagotto.cards.decoder_config import DecoderConfig
+from lagotto.cards.decoder_config import Activation, DecoderConfig
 from lagotto.engines.openvino.ops import Parameters, integers, op, scalar
 from lagotto.engines.openvino.packing import Packed, take
 
 MASKED = -1e9
 """Added to the scores of what is not seen; finite, as in `encoder`."""
+
+_ACTIVATIONS: dict[Activation, Callable[[Node], Node]] = {
+    "silu": op.swish,
+    "gelu": lambda x: op.gelu(x, "ERF"),
+    "gelu_tanh": lambda x: op.gelu(x, "TANH"),
+}
 
 Turns = tuple[Node, Node]
 """Cosines and sines of tokens' positions, (tokens, 1, head width) each."""
@@ -42,7 +49,7 @@ def decoder(config: DecoderConfig, longest: int, weights: Parameters, given: Pac
     follows for it alone, and the result is (rows, hidden).
     """
     x = layers(config, longest, weights, given.ids, given.positions, _Rows(config, given, only), only)
-    return rms_norm(x, weights, "norm", config.hidden_size, config.rms_norm_eps)
+    return _rms_norm(x, weights, "norm", config.hidden_size, config)
 
 
 def layers(
@@ -57,6 +64,8 @@ def layers(
     """States behind the last layer, not yet normalised: (tokens, hidden), or (rows, hidden) where there is ``only``."""
     words = weights.constant("embed_tokens.weight", (config.vocab_size, config.hidden_size))
     x = op.gather(words, ids, op.constant(0))
+    if config.embedding_scale != 1:
+        x = op.multiply(x, scalar(config.embedding_scale))
     turns = _turns(config, longest, positions)
     last = config.num_hidden_layers - 1
     for layer in range(config.num_hidden_layers):
@@ -87,16 +96,16 @@ def _layer(
     attend: Attend,
     only: Node | None,
 ) -> Node:
-    size, inner, epsilon = config.hidden_size, config.intermediate_size, config.rms_norm_eps
+    size, inner = config.hidden_size, config.intermediate_size
     heads, shared, width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
-    normal = rms_norm(x, weights, f"{name}input_layernorm", size, epsilon)
+    normal = _rms_norm(x, weights, f"{name}input_layernorm", size, config)
 
     def split(part: str, given: Node, number: int) -> Node:
         """(tokens, hidden) -> (tokens, heads, head width)."""
         y = weights.linear(given, f"{name}self_attn.{part}_proj", size, number * width, config.qkv_bias)
         y = op.reshape(y, integers(-1, number, width), False)
         if config.head_norms and part != "v":
-            y = rms_norm(y, weights, f"{name}self_attn.{part}_norm", width, epsilon)
+            y = _rms_norm(y, weights, f"{name}self_attn.{part}_norm", width, config)
         return y
 
     key, value = _turned(split("k", normal, shared), turns), split("v", normal, shared)
@@ -108,9 +117,10 @@ def _layer(
         x = take(x, only)
     mixed = attend(query, key, value, only is not None)
     x = op.add(x, weights.linear(mixed, f"{name}self_attn.o_proj", heads * width, size, bias=False))
-    normal = rms_norm(x, weights, f"{name}post_attention_layernorm", size, epsilon)
+    normal = _rms_norm(x, weights, f"{name}post_attention_layernorm", size, config)
     gate, up = (weights.linear(normal, f"{name}mlp.{part}_proj", size, inner, bias=False) for part in ("gate", "up"))
-    return op.add(x, weights.linear(op.multiply(op.swish(gate), up), f"{name}mlp.down_proj", inner, size, bias=False))
+    inside = op.multiply(_ACTIVATIONS[config.activation](gate), up)
+    return op.add(x, weights.linear(inside, f"{name}mlp.down_proj", inner, size, bias=False))
 
 
 class _Rows:
@@ -167,8 +177,8 @@ def spread(config: DecoderConfig, x: Node) -> Node:
     return op.reshape(wide, op.concat([parts[0], op.multiply(parts[1], integers(times)), *parts[2:]], 0), False)
 
 
-def rms_norm(x: Node, weights: Parameters, name: str, size: int, epsilon: float) -> Node:
+def _rms_norm(x: Node, weights: Parameters, name: str, size: int, config: DecoderConfig) -> Node:
     """x / sqrt(mean(x^2) + epsilon) * weight over the last axis."""
     mean = op.reduce_mean(op.power(x, scalar(2.0)), integers(-1), True)
-    normal = op.multiply(x, op.divide(scalar(1.0), op.sqrt(op.add(mean, scalar(epsilon)))))
-    return op.multiply(normal, weights.constant(f"{name}.weight", (size,)))
+    normal = op.multiply(x, op.divide(scalar(1.0), op.sqrt(op.add(mean, scalar(config.rms_norm_eps)))))
+    return op.multiply(normal, op.constant(weights.array(f"{name}.weight", (size,)) + np.float32(config.norm_offset)))

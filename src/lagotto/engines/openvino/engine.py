@@ -26,7 +26,7 @@ from lagotto.engines.openvino.pair_scores import PairScores
 
 
 class OpenVinoEngine:
-    """Runs checkpoints whose graph Lagotto builds on the CPU: BERT and XLM-RoBERTa, Llama, Mistral, Qwen2 and Qwen3."""
+    """Runs checkpoints whose graph Lagotto builds on the CPU: BERT, XLM-RoBERTa, and plain decoders."""
 
     def __init__(
         self, checkpoint: Checkpoint, precision: Precision, threads: int, cache: Path, fingerprint: str

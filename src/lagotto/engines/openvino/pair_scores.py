@@ -33,7 +33,7 @@ class PairScores:
         self._head = f"{base}embed_tokens.weight" if self._config.tied else "lm_head.weight"
         self._check(self._head, self._config.vocab_size, self._config.hidden_size)
         self._check(f"{base}norm.weight", self._config.hidden_size)
-        self._norm = np.array(self._weights[f"{base}norm.weight"], np.float32)
+        self._norm = np.array(self._weights[f"{base}norm.weight"], np.float32) + np.float32(self._config.norm_offset)
         self._rows: dict[tuple[int, ...], NDArray[np.float32]] = {}  # of the vocabulary, by their ids
 
     def __call__(self, batch: Batch, output: Output, infer: Infer) -> NDArray[np.float32]:
