@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ RIVALS = [
     Rival("st-onnx", "st-onnx", ST, {"backend": "onnx"}),
     Rival("st-openvino", "st-openvino", ST, {"backend": "openvino"}),
     Rival("infinity", "infinity", "infinity"),
+    Rival("lagotto torch bf16", None, "lagotto_runner", {"precision": "bf16", "engine": "torch"}, special=True),
+    Rival("lagotto torch f32", None, "lagotto_runner", {"precision": "f32", "engine": "torch"}, special=True),
     Rival(INT8, None, "lagotto_runner", {"precision": "int8"}, special=True),
     Rival("ort-int8", "onnxruntime", "onnxruntime_plain", {"int8": True}, onnx=True, special=True),
     Rival("ctranslate2-int8", "ctranslate2", "ctranslate2_encoder", special=True),
@@ -139,12 +142,14 @@ def child_environment(threads: int) -> dict[str, str]:
     return os.environ | counts | quiet | {"TOKENIZERS_PARALLELISM": "true", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """The options that encode.py and rerank.py share."""
+def parser(
+    description: str, widths: Iterable[str] = random_checkpoint.WIDTHS, width: str = "small"
+) -> argparse.ArgumentParser:
+    """The options that encode.py, rerank.py and decoder.py share."""
     made = argparse.ArgumentParser(description=description)
     made.add_argument("--model", help="checkpoint folder, or a name that lagotto knows (default: its starter model)")
-    made.add_argument("--width", choices=list(random_checkpoint.WIDTHS), default="small",
-                      help="base and large use random weights, with --model's tokenizer, and fewer texts")  # fmt: skip
+    made.add_argument("--width", choices=list(widths), default=width,
+                      help="all but small use random weights, with --model's tokenizer, and fewer texts")  # fmt: skip
     made.add_argument("--texts", type=Path, help="JSON Lines file with a text field (default: see texts.py)")
     made.add_argument("--count", type=int, help="how many texts or passages")
     made.add_argument("--sample", type=int, default=0, help="slow rivals get this many of them, of the same length mix")
@@ -168,8 +173,8 @@ def chosen(names: str | None) -> list[Rival]:
     return [r for r in RIVALS if r.name in wanted]
 
 
-def checkpoint(options: argparse.Namespace, task: str) -> Path:
-    """The folder to load: the model's own for the small width, one of random weights for the others."""
+def named(options: argparse.Namespace, task: str) -> Path:
+    """The folder of --model, or of the task's starter model."""
     name = options.model or DEFAULT_MODELS[task]
     folder = Path(name)
     if not folder.is_dir():
@@ -179,8 +184,14 @@ def checkpoint(options: argparse.Namespace, task: str) -> Path:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise SystemExit(f"{name!r} is no folder, and lagotto could not resolve it: {reason}")
         folder = Path(done.stdout.strip().splitlines()[-1])
+    return folder.absolute()
+
+
+def checkpoint(options: argparse.Namespace, task: str) -> Path:
+    """The folder to load: the model's own for the small width, one of random weights for the others."""
+    folder = named(options, task)
     if options.width == "small":
-        return folder.absolute()
+        return folder
     kind = "encoder" if task == "encode" else "reranker"
     return random_checkpoint.make(work(options) / f"random-{options.width}-{kind}", options.width, folder, kind)
 
@@ -318,10 +329,14 @@ def unrest(rows: list[Row], limit: float = 0.15) -> str:
 
 
 def linear_parameters(model: Path) -> int:
-    """Weights of the linear layers of a BERT encoder: attention's four and the feed-forward's two, in each layer."""
+    """Weights of the linear layers: attention's four and the feed-forward's two (three in a decoder), in each layer."""
     config = json.loads((model / "config.json").read_text())
     hidden, inner = config["hidden_size"], config["intermediate_size"]
-    return int(config["num_hidden_layers"] * (4 * hidden * hidden + 2 * hidden * inner))
+    layer = 4 * hidden * hidden + 2 * hidden * inner
+    if "head_dim" in config:
+        heads = 2 * (config["num_attention_heads"] + config["num_key_value_heads"])
+        layer = hidden * (heads * config["head_dim"] + 3 * inner)
+    return int(config["num_hidden_layers"] * layer)
 
 
 def share_of_peak(rows: list[Row], model: Path, options: argparse.Namespace) -> str:
@@ -338,7 +353,7 @@ def share_of_peak(rows: list[Row], model: Path, options: argparse.Namespace) -> 
     for row in rows:
         if row.name.startswith("lagotto ") and row.seconds and row.tokens:
             rate = 2 * linear_parameters(model) * row.tokens / statistics.median(row.seconds) / 1e9
-            peak = peaks[row.name.split()[1]]
+            peak = peaks[row.name.split()[-1]]
             parts.append(f"{row.name} {rate:.0f} of {peak:.0f} GFLOP/s ({rate / peak:.0%})")
     return f"Linear layers, against this machine's best matrix product: {'; '.join(parts) or peaks}."
 

@@ -157,7 +157,7 @@ def plot(out: Path, asked: list[tuple[int, list[int], int]], work: list[float], 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--width", choices=list(random_decoder.WIDTHS), default="small")
+    parser.add_argument("--width", choices=["mini", "small", "gemma-2b"], default="small")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--passages", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
@@ -170,8 +170,7 @@ def main() -> None:
     parser.add_argument("--rivals-python", type=Path, help="a Python that has FlagEmbedding, instead of environments")
     options = parser.parse_args()
     work = harness.work(options) / "llm-rerank"
-    tokenizer_of = argparse.Namespace(**{**vars(options), "width": "small"})
-    like = harness.checkpoint(tokenizer_of, "rerank")
+    like = harness.named(options, "rerank")
     job = {
         "pairs": texts.pairs(texts.passages(), options.passages), "device": options.device, "rounds": options.rounds,
         "threads": options.threads,

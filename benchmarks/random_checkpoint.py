@@ -64,8 +64,11 @@ def shapes(config: dict, kind: str) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield from linear("classifier", 1, hidden)
 
 
-def write_weights(file: Path, tensors: list[tuple[str, tuple[int, ...]]], seed: int) -> None:
-    """Write a safetensors file one tensor at a time: weights ~ N(0, 0.04), norms about 1, biases 0."""
+def write_weights(
+    file: Path, tensors: list[tuple[str, tuple[int, ...]]], seed: int, norms: tuple[str, ...] = ("LayerNorm",)
+) -> None:
+    """Write a safetensors file one tensor at a time: weights ~ N(0, 0.04), biases 0, and those about 1 whose names
+    hold one of `norms`."""
     draw, header, at = np.random.default_rng(seed), {}, 0
     for name, shape in tensors:
         size = 4 * int(np.prod(shape))
@@ -79,8 +82,18 @@ def write_weights(file: Path, tensors: list[tuple[str, tuple[int, ...]]], seed: 
             values = np.zeros(shape, np.float32)
             if not name.endswith("bias"):
                 values = draw.standard_normal(shape, dtype=np.float32) * np.float32(0.04)
-                values += np.float32("LayerNorm" in name)
+                values += np.float32(any(norm in name for norm in norms))
             out.write(values.tobytes())
+
+
+def write_modules(out: Path, hidden: int, pooling: str) -> None:
+    """The files by which sentence-transformers finds an embedder's pooling: a switch of its, ``pooling_mode_...``."""
+    for name in ("1_Pooling", "2_Normalize"):
+        (out / name).mkdir(exist_ok=True)
+    switches = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": False} | {pooling: True}
+    (out / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": hidden, **switches}))
+    (out / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 512, "do_lower_case": False}))
+    (out / "modules.json").write_text(json.dumps(MODULES))
 
 
 def make(out: Path, width: str, like: Path, kind: str = "encoder", seed: int = 7) -> Path:
@@ -107,13 +120,7 @@ def make(out: Path, width: str, like: Path, kind: str = "encoder", seed: int = 7
     write_weights(out / "model.safetensors", list(shapes(config, kind)), seed)
     (out / "config.json").write_text(json.dumps(config, indent=1))
     if kind == "encoder":
-        (out / "1_Pooling").mkdir(exist_ok=True)
-        (out / "2_Normalize").mkdir(exist_ok=True)
-        pooling = {"word_embedding_dimension": hidden, "pooling_mode_cls_token": True}
-        pooling["pooling_mode_mean_tokens"] = False
-        (out / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-        (out / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 512, "do_lower_case": False}))
-        (out / "modules.json").write_text(json.dumps(MODULES))
+        write_modules(out, hidden, "pooling_mode_cls_token")
     return out
 
 

@@ -28,7 +28,8 @@ def load(job: Job) -> Pass:
     precision = job.options["precision"]
     model = job.cache if precision == "int8" else job.model
     if job.task == "encode":
-        embedder = Embedder(model, precision=precision, threads=job.threads)
+        engine = job.options.get("engine", "auto")
+        embedder = Embedder(model, engine=engine, precision=precision, threads=job.threads)
 
         def encode(texts: list[str]) -> np.ndarray:
             embeddings = embedder.encode(texts)

@@ -19,8 +19,10 @@ from pathlib import Path
 import pytest
 
 from lagotto.cards import starter as starter_module
-from lagotto.cards.starter import STARTERS, SourceFile, Starter, ensure_starter, prepare, verify_starter
+from lagotto.cards.registry import find_card
+from lagotto.cards.starter import ensure_starter, folder_name, prepare, verify_starter
 from lagotto.cards.starter_convert import CONVERTERS, Converter, Recipe
+from lagotto.cards.starter_models import STARTERS, SourceFile, Starter
 from lagotto.core.errors import CheckpointError, ConfigError, MissingDependencyError, ModelNotFoundError
 
 CONTENT = b"weights of a tiny model"
@@ -75,16 +77,23 @@ def left_over(tmp_path: Path) -> list[str]:
 
 
 def test_the_table_is_complete() -> None:
-    assert set(STARTERS) == {"bge-small-en-v1.5", "multilingual-e5-small", "ms-marco-MiniLM-L-12-v2", "splade-tiny"}
+    small = {"bge-small-en-v1.5", "multilingual-e5-small", "ms-marco-MiniLM-L-12-v2", "splade-tiny"}
+    assert set(STARTERS) == small | {"SmolLM2-135M-Instruct"}
     for name, starter in STARTERS.items():
         assert starter.name == name
         assert starter.converter in CONVERTERS
-        assert (starter.unlisted is None) == starter.card.endswith(f"/{name}")
+        assert (starter.unlisted is None) == (find_card(starter.card) is not None)
         card = starter.model_card()
         assert card is not None
         assert (card.name, card.licence) == (starter.card, starter.licence)
+        assert starter.reranker is None or (starter.reranker.name, starter.reranker.task) == (starter.card, "rerank")
         assert starter.dtype in ("float32", "float16")
         assert all(len(file.sha256) == 64 and not Path(file.path).is_absolute() for file in starter.files.values())
+
+
+def test_what_is_installed_by_itself_is_listed_for_the_tests() -> None:
+    listed = (Path(__file__).parents[2] / "requirements-alone.txt").read_text().splitlines()
+    assert set(listed[1:]) == {starter.requirement for starter in STARTERS.values() if starter.alone}
 
 
 def test_converts_once(convert: Convert, tmp_path: Path) -> None:
@@ -112,13 +121,13 @@ def test_the_record(convert: Convert) -> None:
 def test_the_folder_changes_with_what_goes_into_it(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other_source = {"weights": SourceFile("tiny/weights.bin", "0" * 64)}
     names = {
-        TINY.folder_name(),
-        replace(TINY, files=other_source).folder_name(),
-        replace(TINY, recipe=Recipe(attention_heads=1, dtype="float16")).folder_name(),
+        folder_name(TINY),
+        folder_name(replace(TINY, files=other_source)),
+        folder_name(replace(TINY, recipe=Recipe(attention_heads=1, dtype="float16"))),
     }
     monkeypatch.setattr(starter_module, "CONVERTERS", {"copy": Converter(copy, 2)})
-    assert len(names | {TINY.folder_name()}) == 4
-    assert replace(TINY, note="said otherwise").folder_name() == TINY.folder_name()
+    assert len(names | {folder_name(TINY)}) == 4
+    assert folder_name(replace(TINY, note="said otherwise")) == folder_name(TINY)
 
 
 def test_a_damaged_folder_is_made_again(convert: Convert) -> None:
@@ -298,6 +307,8 @@ WEIGHTS = {
     "bge-small-en-v1.5": "aa9c429525bac9e7c1846c42b1a400f6b2346451193b6902f97fc78ab8cead13",
     "multilingual-e5-small": "0db63e48749a5013e4b105d9e1f97c7a5a6f5192c0b3e5fc3f53afb349315f42",
     "ms-marco-MiniLM-L-12-v2": "fbc74b1ec151c583d5b8434e5f8086712bce0ac64a0a6f3f16e57c3d98ca1eb2",
+    "SmolLM2-135M-Instruct": "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd",
+    "splade-tiny": "5c31a966edf1180fdc74e1e2056564d353711ec001c395cc9bd00d5368ea38ee",
 }
 
 

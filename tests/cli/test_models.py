@@ -12,8 +12,8 @@ import safetensors.numpy
 
 from lagotto.cards.checkpoint import runs
 from lagotto.cards.registry import load_cards
-from lagotto.cards.starter import STARTERS
-from support.checkpoints import change_json
+from lagotto.cards.starter_models import STARTERS
+from support.checkpoints import BERT, change_json, write_embedder
 from support.token_models import write_colbert, write_splade
 
 
@@ -133,6 +133,30 @@ def test_verify_a_model_without_dense_vectors(run, tmp_path, write):
     if weights.is_file():  # the projection is looked at too
         safetensors.numpy.save_file({"linear.weight": np.full((8, 32), np.nan, np.float32)}, weights)
         assert "linear.weight holds 256 numbers" in failed(run("models", "verify", folder, "--json"))["weights"]
+
+
+OWN_CARD = """
+[[model]]
+name = "mine"
+task = "embed"
+architecture = "bert"
+heads = ["dense"]
+max_length = 64
+pooling = "cls"
+dimension = 32
+[model.query]
+instruction = "find"
+format = "Instruct: {instruction}\\nQuery: {text}"
+"""
+
+
+def test_verify_against_a_card_of_ones_own(run, tmp_path):
+    (tmp_path / "card.toml").write_text(OWN_CARD, encoding="utf-8")
+    folder = write_embedder(tmp_path / "model", BERT, prompts={"query": "Instruct: find\nQuery: "})
+    asked = ("models", "verify", folder, "--card", str(tmp_path / "card.toml"), "--json")
+    assert failed(run(*asked)) == {}
+    change_json(folder / "config_sentence_transformers.json", prompts={"query": "find: "})
+    assert "query prompt is find:  in the folder" in failed(run(*asked))["card"]
 
 
 def test_show_a_starter_that_no_card_lists(run):

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lagotto import Reranker, ScoreOptions
+from lagotto import Embedder, Reranker, ScoreOptions
+from lagotto.cards.card_file import chosen_card
+from lagotto.cards.checkpoint import open_checkpoint
+from lagotto.cards.sources import Source
 from lagotto.core.arrays import sigmoid
-from lagotto.core.errors import CheckpointError, InvalidInputError, TextTooLongError
+from lagotto.core.errors import CheckpointError, InvalidInputError, TextTooLongError, UnsupportedModelError
+from lagotto.models.loading import Options
+from lagotto.models.opening import open_any, task_of
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers")
 
-from support.llm_rerankers import CARDS, open_ranker, write_causal, write_layerwise  # noqa: E402
+from support.checkpoints import change_json  # noqa: E402
+from support.llm_rerankers import CARDS, open_ranker, tokenizer, write_causal, write_layerwise  # noqa: E402
 
 QUERY = "what is a giant panda"
 DOCUMENTS = [
@@ -59,6 +66,79 @@ def test_scores_of_several_layers(light: Reranker) -> None:
     with pytest.raises(InvalidInputError, match=r"\.scores\[pair, layer\]"):
         found[0]
     assert np.array_equal(light.score(PAIRS).scores, light.score(PAIRS, options=ScoreOptions(cutoff_layers=[4])).scores)
+
+
+OWN_CARD = """
+[[model]]
+name = "mine"
+task = "rerank"
+architecture = "llama"
+heads = ["yes_logit"]
+max_length = 200
+[model.query]
+instruction = "Query: "
+[model.document]
+instruction = "Passage: "
+[model.options]
+opening = "<|im_start|>user\\n"
+separator = "\\n"
+prompt = "Yes or No?"
+ending = "<|im_end|>\\n"
+max_length_counts = "all"
+yes_token = "Yes"
+no_token = "No"
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A language model of no family, and the file that says how it is asked."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "card.toml").write_text(OWN_CARD, encoding="utf-8")
+    return write_causal(folder / "llama", "llama"), str(folder / "card.toml")
+
+
+def test_any_language_model_with_a_card_of_ones_own(own: tuple[Path, str]) -> None:
+    folder, card = own
+    with Reranker(folder, card=card, engine="torch", precision="f32", threads=1) as ranker:
+        found = ranker.score([(QUERY, "dog")]).scores
+        asked = ranker.score([(QUERY, "dog")], options=ScoreOptions(prompt="No or Yes?")).scores
+    text = "<|im_start|>user\nQuery: {}\nPassage: dog\n{}<|im_end|>\n"
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    for scores, question in ((found, "Yes or No?"), (asked, "No or Yes?")):
+        ids = tokenizer().encode(text.format(QUERY, question), add_special_tokens=False).ids
+        with torch.inference_mode():
+            logits = model(torch.tensor([ids])).logits[0, -1]
+        yes, no = (tokenizer().token_to_id(word) for word in ("Yes", "No"))
+        assert np.allclose(scores, float(logits[yes] - logits[no]), atol=1e-5)
+
+
+def test_a_card_of_ones_own_says_what_a_model_is(own: tuple[Path, str]) -> None:
+    folder, card = own
+    assert task_of(folder, Options(card=card)) == "rerank"
+    with open_any(folder, Options(card=card, engine="torch", threads=1)) as ranker:
+        assert isinstance(ranker, Reranker)
+    with pytest.raises(InvalidInputError, match="mine is a model to rerank, not to embed"):
+        Embedder(folder, card=card)
+    with pytest.raises(CheckpointError, match=r"or a TOML file that says how it is asked, card='my-reranker\.toml'"):
+        Reranker(folder)
+
+
+def test_a_card_of_ones_own_does_not_vouch_for_code(own: tuple[Path, str], tmp_path: Path) -> None:
+    copy = tmp_path / "llama"
+    shutil.copytree(own[0], copy)
+    change_json(copy / "config.json", auto_map={"AutoModel": "modeling_own.Own"})
+    with pytest.raises(UnsupportedModelError, match="auto_map"):
+        Reranker(copy, card=own[1], engine="torch")
+
+
+def test_a_model_that_is_known_to_do_both(own: tuple[Path, str]) -> None:
+    folder, file = own
+    ranks = chosen_card(file)
+    embeds = ranks.with_changes(task="embed", heads=("dense",), pooling="last_token", options={})
+    source = Source("both", folder, embeds, ranks)
+    assert open_checkpoint(source, "embed").card.pooling == "last_token"
+    assert open_checkpoint(source, "rerank").card.heads == ("yes_logit",)
 
 
 def test_no_pairs(light: Reranker) -> None:

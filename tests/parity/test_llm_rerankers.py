@@ -89,7 +89,8 @@ def test_logits_are_those_of_transformers(
     with open_ranker(folder, architecture, engine=engine, cache_dir=cache) as ranker:
         assert ranker.engine.name == engine
         found = ranker.score([(QUERY, document) for document in DOCUMENTS])
-    assert np.allclose(found.scores, expected, atol=1e-5)
+    # OpenVINO's graph takes angles from float64 products, transformers from float32 ones.
+    assert np.allclose(found.scores, expected, atol=1e-5 if engine == "torch" else 5e-5)
 
 
 def test_an_instruction_is_written_as_the_model_reads_it(tmp_path: Path) -> None:

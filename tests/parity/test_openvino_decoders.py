@@ -102,7 +102,7 @@ def test_a_text_without_a_token_is_read_as_padding_by_both(tmp_path: Path, cache
         ("llama", {"attention_bias": True}),
         ("llama", {"mlp_bias": True}),
         ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0}),
-        ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}}),
+        ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "rope_theta": 10000.0}}),
         ("gemma2", {}),
     ],
 )
@@ -116,6 +116,31 @@ def test_what_the_graph_has_not_is_left_to_transformers(
         np.testing.assert_allclose(
             model.encode(TEXTS, normalize=False).dense, [one[-1] for one in states(folder)], atol=2e-5
         )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"rope_type": "linear", "factor": 4.0},
+        {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 16,
+        },
+    ],
+    ids=lambda told: told["rope_type"],
+)
+@pytest.mark.parametrize("architecture", NATIVE_DECODERS)
+def test_scaled_positions(tmp_path: Path, cache: Path, architecture: str, told: dict[str, Any]) -> None:
+    folder = write(tmp_path / "model", architecture, rope_parameters={"rope_theta": 500.0, **told})
+    plain = write(tmp_path / "plain", architecture, rope_parameters={"rope_theta": 500.0, "rope_type": "default"})
+    expected = np.stack([one[-1] for one in states(folder)])
+    with Embedder(folder, precision="f32", threads=1, cache_dir=cache) as model:
+        assert model.engine.name == "openvino"
+        np.testing.assert_allclose(model.encode(TEXTS, normalize=False).dense, expected, atol=5e-5)
+    assert np.abs(expected - np.stack([one[-1] for one in states(plain)])).max() > 0.1
 
 
 def test_positions_are_read_from_the_config_of_older_versions_too(tmp_path: Path, cache: Path) -> None:

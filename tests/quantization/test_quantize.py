@@ -14,6 +14,8 @@ import pytest
 import lagotto.quantization.quantize as quantize_module
 from lagotto import Embedder, QuantizationReport, Reranker, quantize
 from lagotto.cards.quantized import QUANTIZATION_FILE, UNMEASURED
+from lagotto.cards.schema import ModelCard
+from lagotto.cards.sources import Source
 from lagotto.cards.weights import INT8_WEIGHTS
 from lagotto.core import hardware
 from lagotto.core.errors import CheckpointError, InvalidInputError, MissingDependencyError, UnsupportedModelError
@@ -102,6 +104,17 @@ def test_embedders_of_every_layout(written: dict[str, Any], texts_file: Path, tm
             one, other = (next(model.stream(TEXTS, role=role)).dense for model in (exact, int8))
             assert one.shape == other.shape
             assert cosines(one, other).mean() > 0.995
+
+
+def test_a_model_whose_card_is_not_listed(
+    tiny_bert: Path, texts_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As starter models may be: nobody could look the card up again."""
+    card = ModelCard("its own", "embed", "bert", ("dense",), max_length=64, pooling="cls", dimension=32)
+    monkeypatch.setattr(quantize_module, "locate", lambda name, *_: Source(str(name), tiny_bert, card))
+    quantize(tiny_bert, texts_file, tmp_path / "out", samples=64, options=ONE)
+    assert json.loads((tmp_path / "out" / QUANTIZATION_FILE).read_text())["card"] is None
+    assert vectors(tmp_path / "out").shape == (len(TEXTS), 32)
 
 
 @pytest.mark.parametrize("model", ["tiny_reranker", "tiny_xlmr_reranker"])
@@ -221,6 +234,7 @@ def test_force_changes_nothing_where_it_is_not_needed(tiny_bert: Path, texts_fil
         ({"samples": 31}, "samples is 31; give a number of at least 32"),
         ({"samples": True}, "samples is True"),
         ({"max_noise": 1.5}, "max_noise is 1.5; allowed are 0"),
+        ({"options": Options(card="mine.toml")}, "card is the file 'mine.toml'; an int8 folder can't name it"),
         ({"max_noise": float("nan")}, "max_noise is nan"),
         ({"options": Options(precision="bf16")}, r"options say precision, device and engine \('bf16'"),
         ({"options": Options(device="cuda")}, r"device and engine \('auto', 'cuda'"),

@@ -244,7 +244,7 @@ def test_with_nothing_to_serve_the_message_says_what_to_do(monkeypatch: pytest.M
 
 
 def test_a_starter_model_that_no_route_answers_with_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lagotto.server.catalogue.is_installed", lambda starter: True)
+    monkeypatch.setattr("lagotto.server.catalogue.is_installed", lambda starter: True)  # a chat model among them
     assert installed_starters() == ["bge-small-en-v1.5", "multilingual-e5-small", "ms-marco-MiniLM-L-12-v2"]
 
 

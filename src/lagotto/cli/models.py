@@ -148,7 +148,7 @@ def verify(
 
 def _known() -> list[dict[str, Any]]:
     from lagotto.cards.registry import load_cards
-    from lagotto.cards.starter import STARTERS
+    from lagotto.cards.starter_models import STARTERS
 
     found = [_card_facts(card) for card in load_cards().values()]
     for starter in STARTERS.values():
@@ -160,7 +160,8 @@ def _known() -> list[dict[str, Any]]:
 
 def _facts(name: str) -> dict[str, Any]:
     from lagotto.cards.registry import find_card, suggest
-    from lagotto.cards.starter import STARTERS, is_installed
+    from lagotto.cards.starter import is_installed
+    from lagotto.cards.starter_models import STARTERS
 
     starter = STARTERS.get(name.removeprefix("starter:")) if name.startswith("starter:") else None
     card = starter.model_card() if starter else find_card(name.partition("@")[0])

@@ -21,7 +21,8 @@ Hub = Annotated[
     str | None, typer.Option("--hub", metavar="HUB", help="huggingface (default) or modelscope; LAGOTTO_HUB otherwise.")
 ]
 Card = Annotated[
-    str | None, typer.Option("--card", metavar="NAME", help="The listed model that a folder was made from.")
+    str | None,
+    typer.Option("--card", metavar="CARD", help="The listed model a folder was made from, or a .toml file of one."),
 ]
 Pooling = Annotated[
     Literal["cls", "mean", "max", "mean_sqrt_len", "last_token", "splade_max", "splade_sum"] | None,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lagotto.batch.tokenizer import Tokenizer
+from lagotto.cards.card_file import chosen_card
 from lagotto.cards.checkpoint import Checkpoint, open_checkpoint
 from lagotto.cards.folder import FolderFacts, read_folder
 from lagotto.cards.llm_rerankers import is_llm_reranker
@@ -59,15 +60,15 @@ def checks(name: str, options: Options) -> Iterator[Check]:
         if (source.folder / RECORD).is_file():
             yield _check("sha256", verify_starter(source.folder), "every file is as it was converted")
         step = "config"
-        listed = find_card(options.card) if options.card else source.row
+        listed = chosen_card(options.card) if options.card else source.row
         prompted = listed is not None and is_llm_reranker(listed)  # of which the folder itself says nothing
         task: Task = "rerank" if facts.reranker or prompted or (adapter and adapter.scores) else "embed"
         checkpoint = open_checkpoint(source, task, card=options.card, pooling=options.pooling, adapter=adapter)
         yield Check(step, True, f"{checkpoint.config.architecture}, {checkpoint.max_length} tokens")
         if (int8 := checkpoint.quantized) is not None:
             yield Check("int8", int8.accepted, int8.verdict)
-        named = options.card or (int8.card if int8 else None)
-        yield _card(find_card(named) if named else source.row, facts)
+        named = int8.card if int8 and not options.card else None
+        yield _card(find_card(named) if named else listed, facts)
         step = "tokenizer"
         yield Check(step, True, _tokenizer(checkpoint))
         step = "weights"
@@ -105,7 +106,7 @@ def _claims(facts: FolderFacts, row: ModelCard) -> Iterator[tuple[str, object, o
             yield "dimension", width, row.dimension
         yield "pooling", facts.pooling, row.pooling
         yield "normalize", facts.normalize, row.normalize
-        yield "query prompt", facts.prompts.get("query") or None, row.query.instruction
+        yield "query prompt", facts.prompts.get("query") or None, "".join(row.query.around())
 
 
 def _tokenizer(checkpoint: Checkpoint) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+from lagotto.cards.card_file import chosen_card
 from lagotto.cards.checkpoint import check_runs
 from lagotto.cards.folder import read_folder
 from lagotto.cards.registry import find_named
@@ -17,7 +18,7 @@ from lagotto.models.reranker import Reranker
 
 def task_of(name: str | Path, options: Options) -> Task:
     """What a model is for, by its card or its own config.json. Fetches it if need be."""
-    row = find_named(options.card or str(name))
+    row = chosen_card(options.card) if options.card else find_named(str(name))
     if row is not None:
         check_runs(row)
         return row.task

@@ -39,7 +39,7 @@ class Reranker(OpenedModel):
     1
 
     Arguments and errors are those of `Embedder`; ``max_length`` limits query and document together (of a language
-    model, see `lagotto.batch.pair_prompt.Counted`). ``options`` are what a language model's calls start from.
+    model, see `lagotto.cards.llm_rerankers.Counted`). ``options`` are what a language model's calls start from.
     """
 
     def __init__(

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from lagotto.cards.architectures import NATIVE_ARCHITECTURES
+from lagotto.cards.card_file import is_card_file
 from lagotto.cards.checkpoint import Checkpoint, open_checkpoint
 from lagotto.cards.quantized import FORMAT, QUANTIZATION_FILE, UNMEASURED
+from lagotto.cards.registry import find_card
 from lagotto.cards.sources import Source, locate
 from lagotto.core.errors import CheckpointError, InvalidInputError, UnsupportedModelError
 from lagotto.core.hardware import INT8_INSTRUCTIONS, available_cpus, supports_int8
@@ -83,7 +85,8 @@ def quantize(
         if not np.isfinite(original).all():
             raise CheckpointError(f"{checkpoint.name} gives numbers that are not finite, in float32")
         made, sequences = _converted(checkpoint, source, calibration, folder, max_noise, chosen, watcher)
-        card = chosen.card or (source.row.name if source.row else None)
+        listed = source.row is not None and find_card(source.row.name)  # a starter model may have a card of its own
+        card = chosen.card or (listed.name if listed else None)
         origin = {"card": card, "pooling": chosen.pooling, "format": FORMAT, "precision": "int8"}
         file = folder / checkpoint.folder.relative_to(source.folder) / QUANTIZATION_FILE
         # Forced, so that the gate can open it, and not accepted: that must never be read where nothing was measured.
@@ -137,6 +140,8 @@ def _check(samples: int, max_noise: float, options: Options) -> None:
         raise InvalidInputError(f"samples is {samples!r}; give a number of at least {LEAST}")
     if not 0 <= max_noise <= 1:
         raise InvalidInputError(f"max_noise is {max_noise!r}; allowed are 0 (nothing is int8) to 1")
+    if options.card is not None and is_card_file(options.card):
+        raise InvalidInputError(f"card is the file {options.card!r}; an int8 folder can't name it, give a listed one")
     said = options.precision, options.device, options.engine
     if said[0] != "auto" or said[1] not in ("auto", "cpu") or said[2] == "torch":
         raise InvalidInputError(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lagotto.cards.registry import find_card
-from lagotto.cards.starter import STARTERS, is_installed
+from lagotto.cards.starter import is_installed
+from lagotto.cards.starter_models import STARTERS
 from lagotto.core.errors import ConfigError
 from lagotto.models.loading import Options
 from lagotto.models.rendering import Role
@@ -83,8 +84,10 @@ def offers(settings: Settings) -> list[Offer]:
 
 
 def installed_starters() -> list[str]:
-    """Starter models whose packages are installed, and which a route can answer with: what a bare server offers."""
-    cards = {name: starter.model_card() for name, starter in STARTERS.items() if is_installed(starter)}
+    """Starter models that retrieve, and whose packages are installed: what a bare server offers."""
+    cards = {
+        name: starter.model_card() for name, starter in STARTERS.items() if starter.offered and is_installed(starter)
+    }
     return [name for name, card in cards.items() if card is None or {"dense", "classification"} & set(card.heads)]
 
 

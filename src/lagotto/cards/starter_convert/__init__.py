@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lagotto.cards.starter_convert import e5_q4, onnx_bert, splade_bert
+from lagotto.cards.starter_convert import e5_q4, llama_gguf, onnx_bert, splade_bert
 from lagotto.cards.starter_convert.folder import Recipe
 
 
@@ -21,6 +21,7 @@ class Converter:
 CONVERTERS: Mapping[str, Converter] = {
     "onnx_bert": Converter(onnx_bert.convert, onnx_bert.VERSION),
     "e5_q4": Converter(e5_q4.convert, e5_q4.VERSION),
+    "llama_gguf": Converter(llama_gguf.convert, llama_gguf.VERSION),
     "splade_bert": Converter(splade_bert.convert, splade_bert.VERSION),
 }
 

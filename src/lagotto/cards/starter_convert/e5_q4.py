@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lagotto.cards.starter_convert.bert import bert_config, bert_shapes
+from lagotto.cards.starter_convert.cursor import Cursor
 from lagotto.cards.starter_convert.folder import Floats, Recipe, check_shapes, write_json, write_modules, write_weights
 from lagotto.cards.starter_convert.unigram import write_unigram_tokenizer
 from lagotto.cards.stored import Bytes, map_file
@@ -97,30 +97,9 @@ def convert(files: Mapping[str, Path], folder: Path, recipe: Recipe) -> None:
 def read_e5(path: Path) -> _E5File:
     """Read the file's tables; tensors stay in the mapped file. Raises `CheckpointError` if it is damaged."""
     try:
-        return _read(_Cursor(map_file(path)))
+        return _read(Cursor(map_file(path)))
     except (ValueError, LookupError, struct.error) as error:
         raise CheckpointError(f"{path}: not a readable E5S1 file: {error}") from error
-
-
-class _Cursor:
-    """Reads a file's fields one after another."""
-
-    def __init__(self, data: Bytes) -> None:
-        self.data = data
-        self.position = 0
-
-    def take(self, size: int) -> Bytes:
-        """The next bytes. Raises `ValueError` at the end of the file."""
-        end = self.position + size
-        if size < 0 or end > self.data.size:
-            raise ValueError(f"it is cut short: expected at least {end} bytes, found {self.data.size}")
-        part = self.data[self.position : end]
-        self.position = end
-        return part
-
-    def numbers(self, layout: str) -> tuple[Any, ...]:
-        """The next numbers, in struct's notation."""
-        return struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout)).tobytes())
 
 
 _SIZES = (
@@ -134,7 +113,7 @@ _SIZES = (
 )  # as they follow each other in the file, by their names in config.json
 
 
-def _read(cursor: _Cursor) -> _E5File:
+def _read(cursor: Cursor) -> _E5File:
     if cursor.take(4).tobytes() != b"E5S1" or cursor.numbers("I") != (1,):
         raise ValueError("it does not begin with E5S1 and version 1")
     sizes = dict(zip(_SIZES, cursor.numbers("7i"), strict=True))
@@ -155,7 +134,7 @@ def _read(cursor: _Cursor) -> _E5File:
     return _E5File(sizes, pieces, scores, special, tensors)
 
 
-def _tensor(cursor: _Cursor) -> tuple[str, _Values]:
+def _tensor(cursor: Cursor) -> tuple[str, _Values]:
     name = cursor.take(*cursor.numbers("H")).tobytes().decode()
     kind, count, offset, size = cursor.numbers("BIQQ")
     if kind not in (_FLOATS, _QUANTISED) or offset + size > cursor.data.size:

@@ -67,7 +67,13 @@ def check_shapes(found: Shapes, wanted: Shapes) -> None:
         raise CheckpointError(f"not the expected weights: {missing[:4]=}, {extra[:4]=}, {wrong[:4]=}")
 
 
-def write_modules(folder: Path, recipe: Recipe, dimension: int) -> None:
+def added_token(content: str, number: int) -> dict[str, Any]:
+    """A special token as tokenizer.json lists it."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": number, "content": content, **flags, "special": True}
+
+
+def write_modules(folder: Path, recipe: Recipe, dimension: int, max_length: int = MAX_LENGTH) -> None:
     """Write sentence-transformers' module files of an embedder: transformer, pooling, L2 normalisation."""
     modules = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
     _write_list(folder, "sentence_transformers.models", modules)
@@ -79,11 +85,12 @@ def write_modules(folder: Path, recipe: Recipe, dimension: int) -> None:
             "pooling_mode_mean_tokens": recipe.pooling == "mean",
             "pooling_mode_max_tokens": False,
             "pooling_mode_mean_sqrt_len_tokens": False,
+            **({"pooling_mode_lasttoken": True} if recipe.pooling == "last_token" else {}),
             "include_prompt": True,
         },
     )
     (folder / "2_Normalize").mkdir()
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": MAX_LENGTH, "do_lower_case": False})
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": max_length, "do_lower_case": False})
     write_json(
         folder / "config_sentence_transformers.json",
         {"prompts": dict(recipe.prompts), "default_prompt_name": None, "similarity_fn_name": "cosine"},

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lagotto.cards.starter_convert.folder import MAX_LENGTH, write_json
+from lagotto.cards.starter_convert.folder import MAX_LENGTH, added_token, write_json
 from lagotto.core.errors import CheckpointError
 
 _SPECIAL_TOKENS = {
@@ -52,7 +52,7 @@ def _tokenizer(pieces: Sequence[str], scores: Sequence[float], special: Mapping[
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [_added_token(piece, index) for piece, index in special.items()],
+        "added_tokens": [added_token(piece, index) for piece, index in special.items()],
         "normalizer": {"type": "Sequence", "normalizers": _normalizers()},
         "pre_tokenizer": metaspace,
         "post_processor": _template(special),
@@ -64,11 +64,6 @@ def _tokenizer(pieces: Sequence[str], scores: Sequence[float], special: Mapping[
             "byte_fallback": False,
         },
     }
-
-
-def _added_token(piece: str, index: int) -> dict[str, Any]:
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-    return {"id": index, "content": piece, **flags, "special": True}
 
 
 def _normalizers() -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from openvino import Node
 
 from lagotto.cards.decoder_config import Activation, DecoderConfig
+from lagotto.cards.rotary import frequencies
 from lagotto.engines.openvino.ops import Parameters, integers, op, scalar
 from lagotto.engines.openvino.packing import Packed, take
 
@@ -75,9 +76,7 @@ def layers(
 
 def _turns(config: DecoderConfig, longest: int, positions: Node) -> Turns:
     """The angles of all positions, from a table: bfloat16, which counts no further than 256, could not compute them."""
-    half = config.head_dim // 2
-    slowness = config.rotary.theta ** -(np.arange(half) / half)
-    angles = np.arange(longest)[:, None] * slowness  # float64
+    angles = np.arange(longest)[:, None] * frequencies(config.rotary, config.head_dim).astype(np.float64)
     angles = np.concatenate([angles, angles], axis=1)
 
     def of(table: NDArray[np.float64]) -> Node:

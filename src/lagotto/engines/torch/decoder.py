@@ -7,7 +7,6 @@ by whoever calls `Decoder.layer`. Each architecture is held to transformers' own
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,8 @@ from typing import Any
 import torch
 from torch.nn.functional import gelu, silu
 
-from lagotto.cards.decoder_config import Activation, DecoderConfig, Rotary
+from lagotto.cards.decoder_config import Activation, DecoderConfig
+from lagotto.cards.rotary import frequencies
 from lagotto.engines.torch.causal import Keys, attend, paid_by_last
 from lagotto.engines.torch.tensors import TensorReader
 
@@ -72,7 +72,8 @@ class Decoder:
         self.embeddings = reader(f"{base}embed_tokens.weight", config.vocab_size, config.hidden_size)
         self._layers = [_Layer(config, reader, f"{base}layers.{n}.") for n in range(config.num_hidden_layers)]
         self._norm = reader.norm(f"{base}norm.weight", config.hidden_size, config.norm_offset)
-        self._frequencies = frequencies(config.rotary, config.head_dim).to(self.embeddings.device)
+        turns = frequencies(config.rotary, config.head_dim)
+        self._frequencies = torch.from_numpy(turns).to(self.embeddings.device)
 
     def embed(self, ids: Any) -> Any:
         """(rows, tokens) ids -> (rows, tokens, hidden) states before the first layer."""
@@ -187,20 +188,6 @@ def rms_norm(x: Any, weight: Any, eps: float) -> Any:
     """Divide by the root of the mean square over the last axis, in float32; ``weight`` is float32."""
     wide = x.float()
     return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps) * weight).to(x.dtype)
-
-
-def frequencies(rotary: Rotary, width: int) -> Any:
-    """(width / 2,) radians a position, float32.
-
-    ``llama3`` (Llama 3.1) leaves fast turns as they are, slows those that the training length has not seen a full
-    turn of, and goes from one to the other between them.
-    """
-    turns = 1.0 / (rotary.theta ** (torch.arange(0, width, 2, dtype=torch.float32) / width))
-    if rotary.low is None:
-        return turns / rotary.factor
-    seen = rotary.original * turns / (2 * math.pi)  # full turns within the training length
-    share = ((seen - rotary.low) / (rotary.high - rotary.low)).clamp(0, 1)
-    return turns * (share + (1 - share) / rotary.factor)
 
 
 def _heads(x: Any, width: int) -> Any:
