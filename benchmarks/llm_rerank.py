@@ -1,10 +1,11 @@
-"""LLM rerankers: lagotto beside FlagEmbedding, then layers and compression against time.
+"""LLM rerankers: lagotto beside FlagEmbedding and transformers, then layers and compression against time.
 
     python benchmarks/llm_rerank.py [--width small] [--device cpu|cuda:0] [--passages 100] [--rounds 3]
     python benchmarks/llm_rerank.py --width mini --passages 16 --rounds 1     # in miniature
 
 First the shape of bge-reranker-v2-gemma, scaled down, with random weights that both get: one query with the passages.
-Each contestant has a process of its own. Then that of v2.5-gemma2-lightweight in lagotto alone (FlagEmbedding does not
+Each contestant has a process of its own. Then that of Qwen3-Reranker-0.6B, a few of its layers, beside transformers as
+the model's card uses it. Then that of v2.5-gemma2-lightweight in lagotto alone (FlagEmbedding does not
 run it on a transformers of today), for several cutoff layers and compression ratios: the share of the whole model's
 time beside the share of its work, which is tokens times layers. ``--plot FILE.svg`` draws them (needs matplotlib).
 """
@@ -46,11 +47,12 @@ def measured(score, name):
 """
 OPEN = """
 from lagotto import Reranker, ScoreOptions
-model = Reranker(job["model"], card=job["card"], engine="torch", device=job["device"], precision=job["precision"],
-                 threads=job["threads"])
+model = Reranker(job["model"], card=job["card"], engine=job["engine"], device=job["device"],
+                 precision=job["precision"], threads=job["threads"])
 """
 LAGOTTO = f"""{COMMON}{OPEN}
-model._loaded.engine._compute._compute._sharing = job["sharing"]
+if not job.get("sharing", True):
+    model._loaded.engine._compute._compute._sharing = False
 print(json.dumps(measured(lambda pairs: model.score(pairs, max_length=512, max_windows=1).scores, "lagotto")))
 """
 FLAG_EMBEDDING = f"""{COMMON}
@@ -58,6 +60,30 @@ from FlagEmbedding import FlagLLMReranker
 half = job["precision"] == "bf16"
 model = FlagLLMReranker(job["model"], use_bf16=half, devices=job["device"], batch_size=job["batch"])
 print(json.dumps(measured(lambda pairs: model.compute_score(pairs, max_length=512), "FlagEmbedding")))
+"""
+TRANSFORMERS = f"""{COMMON}
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from lagotto.cards.registry import find_card
+card = find_card(job["card"])
+tokenizer = AutoTokenizer.from_pretrained(job["model"], padding_side="left")
+dtype = torch.bfloat16 if job["precision"] == "bf16" else torch.float32
+model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=dtype).to(job["device"]).eval()
+ids = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
+query_before, query_after, document_before = *card.query.around(None), card.document.around(None)[0]
+before, after = ids(card.options["opening"]), ids(card.options["ending"])
+yes, no = (ids(card.options[name])[0] for name in ("yes_token", "no_token"))
+@torch.no_grad()
+def score(pairs):
+    found = []
+    for start in range(0, len(pairs), job["batch"]):
+        part = pairs[start : start + job["batch"]]
+        asked = [query_before + query + query_after + document_before + passage for query, passage in part]
+        rows = [before + ids(text) + after for text in asked]
+        given = tokenizer.pad({{"input_ids": rows}}, padding=True, return_tensors="pt").to(job["device"])
+        logits = model(**given).logits[:, -1, :].float()
+        found += (logits[:, yes] - logits[:, no]).tolist()
+    return found
+print(json.dumps(measured(score, "transformers")))
 """
 LAYERS = f"""{COMMON}{OPEN}
 plain = model._loaded.tokenizer.plain
@@ -72,13 +98,25 @@ for cutoff, layers, ratio in job["cases"]:
     rows.append(measured(score, "lagotto") | {{"work": work}})
 print(json.dumps(rows))
 """
-CONTESTANTS: dict[str, tuple[str | None, str, dict]] = {  # environment (None: lagotto's own Python), code, settings
-    "lagotto bf16": (None, LAGOTTO, {"precision": "bf16", "sharing": True}),
-    "lagotto f32": (None, LAGOTTO, {"precision": "f32", "sharing": True}),
-    "lagotto f32, query computed for each pair": (None, LAGOTTO, {"precision": "f32", "sharing": False}),
+Contestants = dict[str, tuple[str | None, str, dict]]  # environment (None: lagotto's own Python), code, settings
+CPU = {"engine": "auto", "sharing": True}  # OpenVINO, where the device is a CPU
+TORCH = {"engine": "torch", "sharing": True}
+GEMMA: Contestants = {
+    "lagotto bf16": (None, LAGOTTO, CPU | {"precision": "bf16"}),
+    "lagotto f32": (None, LAGOTTO, CPU | {"precision": "f32"}),
+    "lagotto torch bf16": (None, LAGOTTO, TORCH | {"precision": "bf16"}),
+    "lagotto torch f32": (None, LAGOTTO, TORCH | {"precision": "f32"}),
     "FlagEmbedding f32, defaults": ("flagembedding", FLAG_EMBEDDING, {"precision": "f32", "batch": 128}),
     "FlagEmbedding f32, batches of 8": ("flagembedding", FLAG_EMBEDDING, {"precision": "f32", "batch": 8}),
     "FlagEmbedding bf16, batches of 8": ("flagembedding", FLAG_EMBEDDING, {"precision": "bf16", "batch": 8}),
+}
+QWEN: Contestants = {
+    "lagotto bf16": (None, LAGOTTO, CPU | {"precision": "bf16"}),
+    "lagotto f32": (None, LAGOTTO, CPU | {"precision": "f32"}),
+    "lagotto torch bf16": (None, LAGOTTO, TORCH | {"precision": "bf16"}),
+    "lagotto torch bf16, query for each pair": (None, LAGOTTO, TORCH | {"precision": "bf16", "sharing": False}),
+    "transformers bf16, batches of 8": (None, TRANSFORMERS, {"precision": "bf16", "batch": 8}),
+    "transformers f32, batches of 8": (None, TRANSFORMERS, {"precision": "f32", "batch": 8}),
 }
 
 
@@ -97,9 +135,9 @@ def run(python: Path, code: str, job: dict, folder: Path) -> object:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def measure(name: str, job: dict, folder: Path, options: argparse.Namespace) -> dict:
+def measure(name: str, contestants: Contestants, job: dict, folder: Path, options: argparse.Namespace) -> dict:
     """One contestant: what it found, or why it was left out."""
-    environment, code, settings = CONTESTANTS[name]
+    environment, code, settings = contestants[name]
     print(name, file=sys.stderr)
     try:
         python = options.python
@@ -161,6 +199,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--passages", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--layers", type=int, default=8, help="of the 28 that Qwen3-Reranker-0.6B has")
     parser.add_argument("--plot", type=Path, help="an SVG file for time against work")
     parser.add_argument("--model", default="starter:bge-small-en-v1.5", help="whose tokenizer is taken")
     parser.add_argument("--threads", type=int, default=2)
@@ -175,14 +214,26 @@ def main() -> None:
         "pairs": texts.pairs(texts.passages(), options.passages), "device": options.device, "rounds": options.rounds,
         "threads": options.threads,
     }  # fmt: skip
+    about = f"one query with {options.passages} passages on {options.device}"
     model = random_decoder.make(work / f"gemma-{options.width}", options.width, like, "gemma")
     mine = job | {"model": str(model), "card": random_decoder.CARDS["gemma"]}
-    found = {name: measure(name, mine, work, options) for name in CONTESTANTS}
-    print(f"### {model.name} (random weights), one query with {options.passages} passages on {options.device}\n")
-    print(compared(found, options.passages))
+    found = {name: measure(name, GEMMA, mine, work, options) for name in GEMMA}
+    print(f"### {model.name} (random weights), {about}\n\n{compared(found, options.passages)}\n", flush=True)
+    width = "mini" if options.width == "mini" else "qwen3-0.6b"
+    folder = work / f"{width}-{options.layers}"
+    model = random_decoder.make(folder, width, like, "embedder", layers=options.layers)
+    mine = job | {"model": str(model), "card": "Qwen/Qwen3-Reranker-0.6B"}
+    found = {name: measure(name, QWEN, mine, work, options) for name in QWEN}
+    print(f"### {model.name} layers (random weights), {about}\n\n{compared(found, options.passages)}", flush=True)
     model = random_decoder.make(work / f"lightweight-{options.width}", options.width, like, "lightweight")
     asked = cases(random_decoder.WIDTHS[options.width][1])
-    mine = job | {"model": str(model), "card": random_decoder.CARDS["lightweight"], "precision": "bf16", "cases": asked}
+    mine = job | {
+        "model": str(model),
+        "card": random_decoder.CARDS["lightweight"],
+        "precision": "bf16",
+        "cases": asked,
+        "engine": "torch",
+    }
     rows: list[dict] = run(options.python, LAYERS, mine, work)  # type: ignore[assignment]
     seconds = [statistics.median(row["times"]) for row in rows]
     print(f"\n### {model.name}, lagotto bf16: layers and compression\n")
