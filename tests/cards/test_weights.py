@@ -6,6 +6,7 @@ import json
 import mmap
 import random
 import struct
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from safetensors.numpy import save_file
 
-from lagotto.cards.stored import StoredTensor
+from lagotto.cards.stored import StoredTensor, release_pages
 from lagotto.cards.weights import Weights, read_tensors
 from lagotto.core.errors import (
     CheckpointError,
@@ -25,6 +26,7 @@ from lagotto.core.errors import (
     ModelNotFoundError,
     UnsupportedModelError,
 )
+from lagotto.core.memory import resident_bytes
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 DTYPES = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]
@@ -317,3 +319,23 @@ def test_flipped_bytes_are_survived(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with suppress(LagottoError):  # any other exception fails the test
             dict(read_tensors(path))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="what a process holds is told exactly on Linux alone")
+def test_what_was_read_can_be_released_and_read_again(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).standard_normal((2048, 2048)).astype(np.float32)
+    save_file({"a": values, "b": values[:1]}, str(tmp_path / "model.safetensors"))
+    weights = Weights.open(tmp_path)
+    read = weights["a"]
+    assert read.sum() == values.sum()
+    before = resident_bytes()
+    weights.release()
+    assert before - resident_bytes() > 0.9 * values.nbytes
+    assert np.array_equal(read, values)
+    assert np.array_equal(weights["b"], values[:1])
+
+
+def test_bytes_that_are_not_mapped_are_left_alone() -> None:
+    data = np.ones(5, np.uint8)
+    release_pages(data[1:])
+    assert data.sum() == 5

@@ -215,6 +215,7 @@ def test_options_mean_what_the_library_means(run, tiny_bert, texts, tmp_path, op
         (["-o", "in.jsonl"], "in.jsonl is the input; write to another file"),
         (["-o", "o.npy", "--dimensions", "33"], "dimensions is 33; this model allows 1 to 32"),
         (["-o", "o.npy", "--precision", "int3"], "precision is 'int3'"),
+        (["-o", "o.npy", "--weights", "int3"], "weights is 'int3'"),
         (["-o", "o.npy", "--prompt", "a", "--instruction", "b"], "give prompt="),
         (["-o", "o.npy", "--truncation", "error"], "tokens, 62 fit"),
         (["-o", "o.npy", "--field", "body"], "in.jsonl, line 1: no field 'body'"),

@@ -113,7 +113,7 @@ def test_every_option_reaches_the_library(run, tmp_path, monkeypatch):
     command += " --rescore-top-k 50 --dimensions 8 --dimensions 16 --quantization int8 --quantization binary"
     command += " --measure map --measure mrr"
     command += " --out o --baseline BM25 --split dev --language zh --top-k 7 --rerank-top-k 3 --ignore-identical-ids"
-    command += " --no-cache --engine torch --device cpu --precision f32 --threads 2 --max-length 9"
+    command += " --no-cache --engine torch --device cpu --precision f32 --weights nf4 --threads 2 --max-length 9"
     command += " --models-dir store --cache-dir kept"
     command += " --offline --card bge --pooling mean --quiet"
     assert run("eval", *command.split()).exit_code == 130
@@ -145,6 +145,7 @@ def test_every_option_reaches_the_library(run, tmp_path, monkeypatch):
             engine="torch",
             device="cpu",
             precision="f32",
+            weights="nf4",
             threads=2,
             max_length=9,
             models_dir=Path("store"),
@@ -176,6 +177,7 @@ def test_the_help_names_every_option_once(run):
             "--engine",
             "--device",
             "--precision",
+            "--weights",
             "--threads",
             "--max-length",
             "--models-dir",

@@ -119,3 +119,4 @@ def test_an_llm_reranker_takes_layers(run, documents, tmp_path):
     wrong = run(*ask, "f32", "--compress-layers", "a")
     assert wrong.exit_code != 0
     assert "give layers as 24 or 16,24" in wrong.output
+    assert "weights is 'int3'; allowed are full, int8" in run(*ask, "f32", "--weights", "int3").output

@@ -17,7 +17,8 @@ def served(monkeypatch):
 
 def test_flags(run, served, tmp_path):
     listening = ["--host", "0.0.0.0", "--port", "9", "--log-level", "warning"]
-    running = ["--precision", "f32", "--threads", "3", "--offline", "--engine", "torch", "--device", "cuda:0,cuda:1"]
+    computing = ["--precision", "f32", "--weights", "int8", "--threads", "3"]
+    running = [*computing, "--offline", "--engine", "torch", "--device", "cuda:0,cuda:1"]
     result = run(
         "serve", "-m", "a", "-m", "b", *listening, *running, "--models-dir", tmp_path, "--cache-dir", tmp_path / "c"
     )
@@ -26,7 +27,7 @@ def test_flags(run, served, tmp_path):
     assert settings.models == ["a", "b"]
     assert (settings.host, settings.port, settings.log_level) == ("0.0.0.0", 9, "warning")
     assert (settings.engine, settings.device) == ("torch", "cuda:0,cuda:1")
-    assert (settings.precision, settings.threads, settings.offline) == ("f32", 3, True)
+    assert (settings.precision, settings.weights, settings.threads, settings.offline) == ("f32", "int8", 3, True)
     assert (settings.model_storage_path, settings.cache_dir) == (tmp_path, tmp_path / "c")
 
 

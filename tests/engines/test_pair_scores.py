@@ -13,7 +13,7 @@ from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint, open_checkpoint
 from lagotto.cards.sources import Source
 from lagotto.cards.weights import Weights
-from lagotto.core.errors import CheckpointError
+from lagotto.core.errors import CheckpointError, OutOfMemoryError, UnsupportedModelError
 from lagotto.engines.base import Output, Scoring
 
 torch = pytest.importorskip("torch")
@@ -26,6 +26,7 @@ from lagotto.engines.torch.tensors import TensorReader  # noqa: E402
 from support.checkpoints import change_json  # noqa: E402
 from support.llm_rerankers import CARDS, open_ranker, write_causal, write_layerwise  # noqa: E402
 
+FILE = "model.safetensors"
 HOW = Scoring(cutoff_layers=(2, 4), compress_layers=(1,), compress_ratio=2, closing=3)
 PAIRS = [("what is a panda", f"the giant panda is {number} days old") for number in range(5)]
 
@@ -141,3 +142,61 @@ def test_computing_ends_at_the_highest_layer(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(compute._decoder, "layer", noted)
     compute(batch(), Scoring(cutoff_layers=(1, 3)))
     assert layers == [0, 1, 2]
+
+
+def read_layers(compute: PairScores) -> list[int]:
+    return sorted(compute._decoder._layers)
+
+
+def test_a_layer_is_read_when_a_call_first_gets_to_it(tmp_path: Path) -> None:
+    folder = write_layerwise(tmp_path, "minicpm")
+    compute = PairScores(understood(folder, "minicpm"), "cpu", "f32")
+    assert read_layers(compute) == []
+    first = compute(batch(), Scoring(cutoff_layers=(1,)))
+    assert read_layers(compute) == [0]
+    both = compute(batch(), Scoring(cutoff_layers=(1, 3)))
+    assert read_layers(compute) == [0, 1, 2]
+    assert np.allclose(first[:, 0], both[:, 0], atol=1e-5)
+    kept = [id(layer) for layer in compute._decoder._layers.values()]
+    compute(batch(), Scoring(cutoff_layers=(3,)))
+    assert [id(layer) for layer in compute._decoder._layers.values()] == kept
+
+
+def test_a_model_with_one_head_is_read_as_a_whole(tmp_path: Path) -> None:
+    folder = write_causal(tmp_path, "qwen3", max_position_embeddings=1024)
+    assert read_layers(PairScores(understood(folder, "qwen3"), "cpu", "f32")) == [0, 1, 2, 3]
+
+
+def test_opening_reads_no_numbers_of_layers_and_finds_those_that_can_t_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_layerwise(tmp_path, "cost_wise_gemma")
+    asked: list[str] = []
+    bits = Weights.bits
+
+    def noted(self: Weights, name: str) -> Any:
+        asked.append(name)
+        return bits(self, name)
+
+    monkeypatch.setattr(Weights, "bits", noted)
+    PairScores(understood(folder, "cost_wise_gemma"), "cpu", "f32")
+    assert asked
+    assert not [name for name in asked if ".layers." in name]
+    eights = {name: torch.from_numpy(value) for name, value in safetensors.numpy.load_file(folder / FILE).items()}
+    eights["model.layers.3.mlp.up_proj.weight"] = eights["model.layers.3.mlp.up_proj.weight"].to(torch.float8_e5m2)
+    save_torch(eights, str(folder / FILE))
+    with pytest.raises(UnsupportedModelError, match="elements of type F8_E5M2"):
+        PairScores(understood(folder, "cost_wise_gemma"), "cpu", "f32")
+
+
+def test_a_layer_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = PairScores(understood(write_layerwise(tmp_path, "minicpm"), "minicpm"), "cpu", "f32")
+    compute(batch(), Scoring(cutoff_layers=(1,)))
+
+    def full(*given: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(compute._decoder, "_open_layer", full)
+    with pytest.raises(OutOfMemoryError, match=r"layer 2 of 4 does not fit the memory of cpu .*weights='int8'"):
+        WithinMemory(compute, "cpu")(batch(), Scoring(cutoff_layers=(2,)))
+    assert compute(batch(), Scoring(cutoff_layers=(1,))).shape == (4, 1)

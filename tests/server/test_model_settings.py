@@ -12,6 +12,7 @@ from lagotto import Embedder
 from lagotto.core.errors import ConfigError
 from lagotto.server.catalogue import offers
 from lagotto.server.settings import Settings, load_settings
+from support.low_bits import needs
 
 SHARED = {"precision": "f32", "threads": 2}
 
@@ -39,6 +40,7 @@ def test_a_table_says_all_there_is_to_say_and_the_rest_is_as_the_server_s(tmp_pa
         engine = "torch"
         device = "cuda:1"
         precision = "f16"
+        weights = "nf4"
         threads = 7
         max_length = 99
         truncation = "error"
@@ -56,6 +58,7 @@ def test_a_table_says_all_there_is_to_say_and_the_rest_is_as_the_server_s(tmp_pa
     assert whole.prompts == {"query": "search: ", "text": "t: "}
     options = whole.options
     assert (options.engine, options.device, options.precision, options.threads) == ("torch", "cuda:1", "f16", 7)
+    assert (options.weights, plain.options.weights) == ("nf4", "full")
     assert (options.max_length, options.truncation, options.card) == (99, "error", "BAAI/bge-m3")
     assert (options.pooling, options.offline) == ("mean", True)
     assert (plain.names, plain.eager, plain.keep_seconds, plain.prompts) == (("plain",), True, 5, {})
@@ -77,6 +80,7 @@ def test_one_alias_may_be_a_string(tmp_path: Path) -> None:
         ("threads = 0", "threads"),
         ("max_length = 0", "max_length"),
         ('precision = "int3"', "precision"),
+        ('weights = "int3"', "weights"),
         ('pooling = "median"', "pooling"),
         ("keep_seconds = -1", "keep_seconds"),
         ("keep_seconds = inf", "keep_seconds"),
@@ -118,6 +122,19 @@ def test_half_precision_that_is_forbidden_is_forbidden_to_each(tmp_path: Path, p
 
 
 # Served.
+
+
+@needs("torchao")
+def test_one_model_of_a_server_keeps_its_weights_in_fewer_bits(open_client: Any, tiny_bert: Path) -> None:
+    pytest.importorskip("torch")
+    low = {"name": str(tiny_bert), "alias": "low", "weights": "int8"}
+    with open_client(model=[{"name": str(tiny_bert), "alias": "full"}, low]) as client:
+        models = {model["id"]: model for model in client.get("/models").json()["models"]}
+        kept = {name: (model["engine"]["name"], model["engine"]["weights"]) for name, model in models.items()}
+        assert kept == {"full": ("openvino", "full"), "low": ("torch", "int8")}
+        assert models["full"]["fingerprint"] != models["low"]["fingerprint"]
+        vectors = [np.array(embed(client, name).json()["data"][0]["embedding"]) for name in ("full", "low")]
+        assert 0.999 < vectors[0] @ vectors[1] < 0.999999
 
 
 def test_every_name_answers_from_one_model_in_memory(open_client: Any, tiny_bert: Path) -> None:

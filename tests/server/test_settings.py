@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "device": "auto",
     "use_fp16": True,
     "precision": "auto",
+    "weights": "full",
     "threads": None,
     "cache_dir": None,
     "offline": False,
@@ -88,6 +89,7 @@ ENVIRONMENT: list[tuple[str, str, str, Any]] = [
     ("LAGOTTO_USE_FP16", "no", "use_fp16", False),
     ("LAGOTTO_PRECISION", "bf16", "precision", "bf16"),
     ("LAGOTTO_PRECISION", "int8", "precision", "int8"),
+    ("LAGOTTO_WEIGHTS", "nf4", "weights", "nf4"),
     ("LAGOTTO_THREADS", "3", "threads", 3),
     ("LAGOTTO_CACHE", "/cache", "cache_dir", Path("/cache")),
     ("LAGOTTO_OFFLINE", "1", "offline", True),
@@ -134,6 +136,7 @@ workers = 3
 log_level = "ERROR"
 use_fp16 = false
 precision = "f32"
+weights = "int8"
 engine = "torch"
 device = "cuda:0,cuda:1"
 threads = 2

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lagotto.core.errors import MemoryBudgetError, ModelNotFoundError
 from lagotto.core.memory import resident_bytes
+from lagotto.engines.base import EngineInfo
+from lagotto.models.loading import Options
 from lagotto.server import slots as module
 from lagotto.server.admission import Admission
 from lagotto.server.catalogue import Offer
@@ -440,3 +443,25 @@ def test_a_slot_remembers_why_its_model_could_not_be_loaded(slots: Slots, place:
     slots._open_model = fails
     assert slots.load(slot).exception(PATIENCE) is error
     assert (slot.state, slot.failure) == ("failed", error)
+
+
+def test_a_reranker_that_reads_layers_later_counts_with_all_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from support.llm_rerankers import CARDS, open_ranker, write_layerwise
+
+    folder = write_layerwise(tmp_path / "light", "cost_wise_gemma")
+    offer = Offer("light", str(folder), eager=False, options=Options(card=CARDS["cost_wise_gemma"]))
+    whole = (folder / "model.safetensors").stat().st_size
+    with open_ranker(folder, "cost_wise_gemma") as model:
+        assert module._size(offer, model, 5) == whole
+        assert module._size(offer, model, whole + 5) == whole + 5
+        for info, expected in ((replace(model.engine, weights="int8"), whole // 2), (on_gpu(model.engine), 5)):
+            monkeypatch.setattr(type(model), "engine", info)
+            assert module._size(offer, model, 5) == expected
+
+
+def on_gpu(info: EngineInfo) -> EngineInfo:
+    return replace(info, device="cuda:0")

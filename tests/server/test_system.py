@@ -28,7 +28,7 @@ def test_health_tells_the_version(client: TestClient) -> None:
 def test_models_in_memory_are_described(client: TestClient, embedder: Embedder, ranker: Reranker) -> None:
     found = {model["id"]: model for model in client.get("/models").json()["models"]}
     assert list(found) == ["bert", "org/xlmr:1", "ranker"]
-    engine = {"name": "openvino", "device": "cpu", "precision": "f32", "threads": 2}
+    engine = {"name": "openvino", "device": "cpu", "precision": "f32", "weights": "full", "threads": 2}
     assert found["bert"] == {
         "id": "bert",
         "task": "embed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,18 @@ class StoredTensor:
                 "Convert the checkpoint to one of these"
             )
         return DTYPES[self.kind]
+
+
+def release_pages(data: Bytes) -> None:
+    """Take the pages of a mapped file out of this process's memory; they are read again where they are needed.
+
+    The system may still keep them in its cache of files. Does nothing for bytes that are not mapped, and on Windows.
+    """
+    owner: Any = data
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def map_file(path: Path) -> Bytes:

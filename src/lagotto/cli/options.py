@@ -53,6 +53,14 @@ Precision = Annotated[
         "f16 (torch) or int8.",
     ),
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="W",
+        help="full (default), int8, int4 or nf4: linear layers in 8 or 4 bits, on torch; see docs/precision.md.",
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, metavar="N", help="Threads to use; default: all allowed here.")
 ]

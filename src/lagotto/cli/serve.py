@@ -27,6 +27,7 @@ def serve(
     engine: options.Engine = None,
     device: options.Device = None,
     precision: options.Precision = None,
+    weights: options.Weights = None,
     threads: options.Threads = None,
     models_dir: Annotated[
         Path | None,
@@ -63,6 +64,7 @@ def serve(
             engine=engine,
             device=device,
             precision=precision,
+            weights=weights,
             threads=threads,
             model_storage_path=models_dir,
             cache_dir=cache_dir,

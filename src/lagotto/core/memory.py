@@ -26,11 +26,16 @@ def resident_bytes() -> int:
 
 
 def release_memory() -> None:
-    """Give freed memory back to the system: collect cycles, then ask glibc to trim its heaps (nothing elsewhere).
-
-    Without the second, malloc keeps what was freed for later, and a process never shrinks.
-    """
+    """Give freed memory back to the system: collect cycles, then `trim_heaps`."""
     gc.collect()
+    trim_heaps()
+
+
+def trim_heaps() -> None:
+    """Ask glibc to trim its heaps; does nothing elsewhere.
+
+    Without it malloc keeps what was freed for later, and a process never shrinks.
+    """
     libc = _libc()
     if libc is not None:
         libc.malloc_trim(0)

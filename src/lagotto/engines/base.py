@@ -18,6 +18,9 @@ Precision = Literal["f32", "bf16", "f16", "int8"]
 
 f16 is the torch engine's alone; int8 is for folders of int8 weights, on the CPU."""
 
+WeightFormat = Literal["full", "int8", "int4", "nf4"]
+"""How the torch engine keeps the weights of linear layers: in the precision they are multiplied in, or in less."""
+
 Device = str | Sequence[str]
 """``"auto"``, ``"cpu"``, ``"mps"``, ``"cuda"``, ``"cuda:1"``; several as ``"cuda:0,cuda:1"`` or as a list."""
 
@@ -86,6 +89,13 @@ class EngineInfo:
     """Numbers a sequence gives: the vector's length, or 1 for a score."""
     token_budget: int = TOKEN_BUDGET
     """Padded tokens a batch should have at most."""
+    weights: WeightFormat = "full"
+    """How the weights of linear layers are kept."""
+
+    @property
+    def arithmetic(self) -> str:
+        """The precision, and how weights are kept where that is another: ``bf16, nf4 weights``."""
+        return self.precision if self.weights == "full" else f"{self.precision}, {self.weights} weights"
 
 
 @dataclass(frozen=True, slots=True)

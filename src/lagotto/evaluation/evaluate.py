@@ -337,7 +337,7 @@ def _environment(options: Options) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_name(),
         "threads": str(options.threads or available_cpus()),
-        "precision": options.precision,
+        "precision": options.precision + ("" if options.weights == "full" else f", {options.weights} weights"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

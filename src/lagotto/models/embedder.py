@@ -37,6 +37,8 @@ class Embedder(OpenedEmbedder):
     - ``engine``: auto, openvino, torch. ``device``: auto, cpu, cuda:N, mps, or several. ``precision``: ``"auto"`` (int8
       for a folder that `quantize` made, else bf16 where it is in hardware), ``"f32"``, ``"bf16"``, ``"f16"``,
       ``"int8"``. ``threads``: all the container allows by default.
+    - ``weights``: ``"full"``, or ``"int8"``, ``"int4"``, ``"nf4"``: linear layers in 8 or 4 bits, multiplied in
+      ``precision``, on the torch engine.
     - ``max_length``: tokens a text may have, special tokens included; the model's own limit by default.
       ``truncation``: what happens to a longer one, ``"right"`` (cut the end), ``"left"``, ``"error"``, `Windows`
       (read all of it, part by part) or `MultiCls`.
@@ -59,6 +61,7 @@ class Embedder(OpenedEmbedder):
         engine: EngineChoice = "auto",
         device: Device = "auto",
         precision: str = "auto",
+        weights: str = "full",
         threads: int | None = None,
         max_length: int | None = None,
         truncation: LongTexts = "right",
@@ -79,6 +82,7 @@ class Embedder(OpenedEmbedder):
             engine=engine,
             device=device,
             precision=precision,
+            weights=weights,
             threads=threads,
             max_length=max_length,
             revision=revision,

@@ -25,6 +25,7 @@ from lagotto.core.paths import cache_dir
 from lagotto.engines.adapting import AdaptedEngine
 from lagotto.engines.base import Device, Engine, check_precision
 from lagotto.engines.devices import parse_devices
+from lagotto.engines.low_bits import check_combination, check_weights, require_package
 from lagotto.models.ending import with_end
 from lagotto.models.finding import find_adapters, find_source
 
@@ -42,6 +43,7 @@ class Options:
     engine: EngineChoice = "auto"
     device: Device = "auto"
     precision: str = "auto"
+    weights: str = "full"
     threads: int | None = None
     max_length: int | None = None
     truncation: Truncation = "right"
@@ -105,7 +107,7 @@ class Loaded:
     def describe(self) -> str:
         """Length, engine, device, precision and threads, for a repr."""
         info = self.engine.info
-        return f"{self.max_length} tokens, {info.name} {info.device} {info.precision}, {info.threads} threads"
+        return f"{self.max_length} tokens, {info.name} {info.device} {info.arithmetic}, {info.threads} threads"
 
 
 def resolve(
@@ -131,6 +133,7 @@ def load(name: str | Path, task: Task, options: Options) -> Loaded:
     devices = parse_devices(options.device)
     _check_engine(options.engine, devices)
     check_precision(options.precision)
+    require_package(check_weights(options.weights))
     threads = _threads(options.threads)
     check_pooling(options.pooling)
     check_listed(os.fspath(name), task, options.card)
@@ -167,7 +170,12 @@ def _open_engine(
     adapted = checkpoint.adapter is not None or bool(checkpoint.adapters)
     if adapted and options.engine == "openvino":
         raise UnsupportedModelError("engine 'openvino' takes no adapters; pass engine='torch'")
-    engine = "torch" if adapted else options.engine
+    if options.weights != "full" and options.engine == "openvino":
+        raise UnsupportedModelError(
+            f"engine 'openvino' keeps no weights in {options.weights}; pass engine='torch', or make an int8 folder by "
+            "`lagotto quantize`"
+        )
+    engine = "torch" if adapted or options.weights != "full" else options.engine
     if _chosen(engine, checkpoint, devices) == "openvino":
         return _open_openvino(checkpoint, options.precision, threads, cache)
     if checkpoint.quantized is not None or options.precision == "int8":
@@ -181,7 +189,7 @@ def _open_engine(
         )
     # The choice of a GPU is left to torch only where torch was asked for: nobody is moved off the CPU unawares.
     wanted = devices if options.engine == "torch" or devices != ("auto",) else ("cpu",)
-    return _open_torch(checkpoint, options.precision, wanted, threads, cache)
+    return _open_torch(checkpoint, options, wanted, threads, cache)
 
 
 def _chosen(engine: EngineChoice, checkpoint: Checkpoint, devices: tuple[str, ...]) -> EngineName:
@@ -217,16 +225,19 @@ def _require_torch() -> None:
 
 
 def _open_torch(
-    checkpoint: Checkpoint, precision: str, devices: tuple[str, ...], threads: int, cache: Path
+    checkpoint: Checkpoint, options: Options, devices: tuple[str, ...], threads: int, cache: Path
 ) -> tuple[Engine, str]:
     _require_torch()
     from lagotto.engines.torch.devices import choose_devices, choose_precision
     from lagotto.engines.torch.engine import open_engine
 
     places = choose_devices(devices)
-    chosen = choose_precision(precision, places[0])
-    fingerprint = checkpoint.fingerprint(f"torch {chosen}", cache)
-    return open_engine(checkpoint, places, chosen, threads), fingerprint
+    chosen, weights = choose_precision(options.precision, places[0]), check_weights(options.weights)
+    for place in places:
+        check_combination(weights, place, chosen)
+    kept = "" if weights == "full" else f", weights {weights}"
+    fingerprint = checkpoint.fingerprint(f"torch {chosen}{kept}", cache)
+    return open_engine(checkpoint, places, chosen, threads, weights), fingerprint
 
 
 def _check_engine(engine: str, devices: tuple[str, ...]) -> None:

@@ -142,11 +142,11 @@ def _check(samples: int, max_noise: float, options: Options) -> None:
         raise InvalidInputError(f"max_noise is {max_noise!r}; allowed are 0 (nothing is int8) to 1")
     if options.card is not None and is_card_file(options.card):
         raise InvalidInputError(f"card is the file {options.card!r}; an int8 folder can't name it, give a listed one")
-    said = options.precision, options.device, options.engine
-    if said[0] != "auto" or said[1] not in ("auto", "cpu") or said[2] == "torch":
+    said = options.precision, options.device, options.engine, options.weights
+    if said[0] != "auto" or said[1] not in ("auto", "cpu") or said[2] == "torch" or said[3] != "full":
         raise InvalidInputError(
-            f"options say precision, device and engine {said}; int8 is made and compared with float32 on the CPU by "
-            "OpenVINO, so leave them 'auto'"
+            f"options say precision, device, engine and weights {said}; int8 is made and compared with float32 on "
+            "the CPU by OpenVINO, so leave them as they are by default"
         )
     if not supports_int8():
         raise UnsupportedModelError(

@@ -56,7 +56,7 @@ class Offer:
 
 
 _OPENED = (
-    *("engine", "device", "precision", "threads", "max_length", "truncation", "card", "pooling"),
+    *("engine", "device", "precision", "weights", "threads", "max_length", "truncation", "card", "pooling"),
     *("adapter", "adapters", "compat"),
 )
 """What a ``[[model]]`` table says of how its model is opened."""
@@ -97,6 +97,7 @@ def _shared(settings: Settings) -> Offer:
         engine=settings.engine,
         device=settings.device,
         precision=settings.chosen_precision(),
+        weights=settings.weights,
         threads=settings.threads,
         truncation=settings.truncation,
         cache_dir=settings.cache_dir,

@@ -13,6 +13,7 @@ from lagotto.server.judge_settings import JudgeSettings
 
 EngineName = Literal["auto", "openvino", "torch"]
 PrecisionName = Literal["auto", "f32", "bf16", "f16", "int8"]
+WeightsName = Literal["full", "int8", "int4", "nf4"]
 _ELSEWHERE = ("name", "alias", "llm")
 TruncationName = Literal["right", "left", "error"]
 
@@ -31,6 +32,7 @@ class ModelSettings(BaseModel):
     engine: EngineName | None = None
     device: str | None = None
     precision: PrecisionName | None = None
+    weights: WeightsName | None = None
     threads: int | None = Field(default=None, ge=1)
     max_length: int | None = Field(default=None, ge=1)
     """Tokens a text may have; the model's own limit by default."""

@@ -17,7 +17,7 @@ from pydantic_settings import (
 
 from lagotto.core.errors import ConfigError
 from lagotto.server.key_settings import KeySettings
-from lagotto.server.model_settings import EngineName, ModelSettings, PrecisionName, TruncationName
+from lagotto.server.model_settings import EngineName, ModelSettings, PrecisionName, TruncationName, WeightsName
 
 _MEGABYTE = 1 << 20
 _FILE = "settings file"  # no field can have this name, so it can't be confused with a flag
@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     use_fp16: bool = Field(default=True, validation_alias=_names("LAGOTTO_USE_FP16", "USE_FP16"))
     """False forces float32. True, the default, allows half precision where the device has it in hardware."""
     precision: PrecisionName = Field(default="auto", validation_alias=_names("LAGOTTO_PRECISION"))
+    weights: WeightsName = Field(default="full", validation_alias=_names("LAGOTTO_WEIGHTS"))
+    """Linear layers in 8 or 4 bits, on the torch engine."""
     threads: int | None = Field(default=None, ge=1, validation_alias=_names("LAGOTTO_THREADS"))
     cache_dir: Path | None = Field(default=None, validation_alias=_names("LAGOTTO_CACHE"))
     offline: bool = Field(default=False, validation_alias=_names("LAGOTTO_OFFLINE"))

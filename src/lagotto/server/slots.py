@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from lagotto.cards.llm_rerankers import has_layers
 from lagotto.cards.sources import Source
 from lagotto.core.errors import LagottoError, MemoryBudgetError
 from lagotto.core.memory import release_memory, resident_bytes
+from lagotto.engines.low_bits import packed_size
 from lagotto.models.embedder import Embedder
 from lagotto.models.finding import find_adapters, find_source
+from lagotto.models.reranker import Reranker
 from lagotto.server.admission import Admission
 from lagotto.server.catalogue import Offer
 from lagotto.server.judge import AnyReranker
@@ -50,7 +53,7 @@ class Slot:
     last_used: float = 0.0
     """A reading of `time.monotonic`."""
     bytes: int = 0
-    """Memory that loading it took, measured the last time; 0 when it never was loaded."""
+    """Memory that loading it took, measured the last time; 0 when it never was loaded. See `_size`."""
     retired: bool = False
     """No longer offered: unloaded when its last request has ended."""
 
@@ -207,7 +210,7 @@ class Slots:
         self._make_room(slot)
         started, before = time.perf_counter(), resident_bytes()
         model = self._open_model(slot.offer)
-        slot.bytes = max(0, resident_bytes() - before)
+        slot.bytes = _size(slot.offer, model, max(0, resident_bytes() - before))
         with self._lock:
             slot.model, slot.last_used = model, self._clock()
             self.loads += 1
@@ -295,6 +298,13 @@ def weight_bytes(offer: Offer) -> int:
         if found := _sizes(folder, endings):
             return sum(found)
     return 0
+
+
+def _size(offer: Offer, model: Model, taken: int) -> int:
+    """What a model takes: what loading it took, or what its files say where its layers are read when they are used."""
+    if isinstance(model, Reranker) and has_layers(model.card) and model.engine.device == "cpu":
+        return max(taken, packed_size(model.engine.weights, weight_bytes(offer)))
+    return taken
 
 
 def _sizes(folder: Path, endings: Sequence[str]) -> list[int]:

@@ -118,6 +118,7 @@ def _described(entry: Entry, model: Model) -> dict[str, Any]:
             "name": engine.name,
             "device": engine.device,
             "precision": engine.precision,
+            "weights": engine.weights,
             "threads": engine.threads,
         },
     }

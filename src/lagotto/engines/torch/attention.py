@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from lagotto.engines.torch.quiet import quiet_imports
 from lagotto.engines.torch.softcap import capped_attention
 
 PACKED = "lagotto_packed"
@@ -56,7 +57,8 @@ def packed(packing: Packing) -> Iterator[None]:
 
 def register() -> None:
     """Make the attention function known to transformers under `PACKED`; may be called again."""
-    from transformers import AttentionInterface
+    with quiet_imports():
+        from transformers import AttentionInterface
 
     AttentionInterface.register(PACKED, attend)
 

@@ -16,6 +16,8 @@ from torch.nn.functional import gelu, silu
 
 from lagotto.cards.decoder_config import Activation, DecoderConfig
 from lagotto.cards.rotary import frequencies
+from lagotto.core.errors import OutOfMemoryError
+from lagotto.core.memory import trim_heaps
 from lagotto.engines.torch.causal import Keys, attend, paid_by_last
 from lagotto.engines.torch.tensors import TensorReader
 
@@ -65,12 +67,21 @@ class Prefixes:
 class Decoder:
     """Weights of a language model on one device, and what its layers compute with them."""
 
-    def __init__(self, config: DecoderConfig, reader: TensorReader) -> None:
-        """Raises `CheckpointError` that names a weight which is missing or has another shape."""
-        self.config = config
-        base = "model." if "model.embed_tokens.weight" in reader.weights else ""
+    def __init__(self, config: DecoderConfig, reader: TensorReader, *, lazy: bool = False) -> None:
+        """``lazy`` reads a layer's weights when it is first computed, for models that often stop before the last one.
+
+        Raises `CheckpointError` that names a weight which is missing or has another shape, lazy or not.
+        """
+        self.config, self._reader = config, reader
+        base = self._base = "model." if "model.embed_tokens.weight" in reader.weights else ""
         self.embeddings = reader(f"{base}embed_tokens.weight", config.vocab_size, config.hidden_size)
-        self._layers = [_Layer(config, reader, f"{base}layers.{n}.") for n in range(config.num_hidden_layers)]
+        self._layers: dict[int, _Layer] = {}
+        """Those that were read, by their numbers from 0."""
+        for number in range(config.num_hidden_layers):
+            if lazy:
+                self._open_layer(number, reader.checking())
+            else:
+                self._layer(number)
         self._norm = reader.norm(f"{base}norm.weight", config.hidden_size, config.norm_offset)
         turns = frequencies(config.rotary, config.head_dim)
         self._frequencies = torch.from_numpy(turns).to(self.embeddings.device)
@@ -103,7 +114,7 @@ class Decoder:
           (rows, tokens) float32; else None.
         - ``softcap=False`` leaves out the cap of attention scores where the model has one.
         """
-        layer, window = self._layers[number], self.config.windows[number]
+        layer, window = self._layer(number), self.config.windows[number]
         cap = self.config.attention_softcap if softcap else None
         before = None
         if prefixes is not None:
@@ -125,6 +136,25 @@ class Decoder:
             found = attend(q, keys, values, before, flow.start, layer.scale, window, cap)
         layer.finish(flow, found)
         return weights
+
+    def _layer(self, number: int) -> _Layer:
+        """A layer with its weights, read if they were not yet. Raises `OutOfMemoryError` where they do not fit."""
+        if number not in self._layers:
+            try:
+                self._layers[number] = self._open_layer(number, self._reader)
+            except torch.OutOfMemoryError as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise OutOfMemoryError(
+                    f"{self._reader.weights.source}: layer {number + 1} of {self.config.num_hidden_layers} does not "
+                    f"fit the memory of {self.embeddings.device} ({reason}). Pass weights='int8' or 'nf4', lower "
+                    "cutoff_layers, or a device with more memory"
+                ) from None
+            self._reader.weights.release()
+            trim_heaps()
+        return self._layers[number]
+
+    def _open_layer(self, number: int, reader: TensorReader) -> _Layer:
+        return _Layer(self.config, reader, f"{self._base}layers.{number}.")
 
 
 class _Layer:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.llm_rerankers import is_llm_reranker
-from lagotto.engines.base import Engine, EngineInfo, Output, Precision, QueueStats
+from lagotto.engines.base import Engine, EngineInfo, Output, Precision, QueueStats, WeightFormat
 from lagotto.engines.merging import MergingQueue
 from lagotto.engines.torch.devices import token_budget
 from lagotto.engines.torch.memory import WithinMemory
@@ -32,16 +32,17 @@ class TorchEngine:
         precision: Precision,
         threads: int,
         *,
+        weights: WeightFormat = "full",
         packing: bool | None = None,
         compile: bool = False,
     ) -> None:
-        """``packing`` and ``compile`` are those of `Forward`."""
+        """``weights``, ``packing`` and ``compile`` are those of `Forward`."""
         self._threads = threads if device == "cpu" else None
         self._set_threads()
-        forward = open_compute(checkpoint, device, precision, packing=packing, compile=compile)
+        forward = open_compute(checkpoint, device, precision, weights, packing=packing, compile=compile)
         self._compute: WithinMemory | None = WithinMemory(forward, device)
         budget = token_budget(device, is_llm_reranker(checkpoint.card))
-        self.info = EngineInfo("torch", device, precision, threads, 1, forward.width, budget)
+        self.info = EngineInfo("torch", device, precision, threads, 1, forward.width, budget, weights)
         self._queue = MergingQueue(1, self._turn, "lagotto-torch", budget=budget)
 
     def submit(self, batch: Batch, output: Output = "pooled") -> Future[NDArray[np.float32]]:
@@ -70,12 +71,18 @@ class TorchEngine:
             torch.set_num_threads(self._threads)
 
 
-def open_engine(checkpoint: Checkpoint, devices: tuple[str, ...], precision: Precision, threads: int) -> Engine:
+def open_engine(
+    checkpoint: Checkpoint,
+    devices: tuple[str, ...],
+    precision: Precision,
+    threads: int,
+    weights: WeightFormat = "full",
+) -> Engine:
     """The engine for one device, or one process a device for several.
 
     Raises `UnsupportedModelError`, `CheckpointError`, and `EngineError` when a process can't be started.
     """
     if len(devices) == 1:
-        return TorchEngine(checkpoint, devices[0], precision, threads)
+        return TorchEngine(checkpoint, devices[0], precision, threads, weights=weights)
     budget = token_budget(devices[0], is_llm_reranker(checkpoint.card))
-    return ProcessEngine(checkpoint, devices, precision, threads, budget)
+    return ProcessEngine(checkpoint, devices, precision, threads, budget, weights)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lagotto.batch.sequences import Batch
 from lagotto.cards.architectures import DECODERS
 from lagotto.cards.checkpoint import Checkpoint
-from lagotto.engines.base import Output, Precision
+from lagotto.engines.base import Output, Precision, WeightFormat
 from lagotto.engines.places import token_types
 from lagotto.engines.torch.attention import PACKED, packed, register
 from lagotto.engines.torch.devices import dtype_of
@@ -30,17 +30,20 @@ class Forward:
         device: str,
         precision: Precision,
         *,
+        weights: WeightFormat = "full",
         packing: bool | None = None,
         compile: bool = False,
     ) -> None:
-        """``packing`` puts texts behind one another instead of padding them; None chooses by the device.
+        """``weights``: how the matrices of linear layers are kept, those of heads apart.
+
+        ``packing`` puts texts behind one another instead of padding them; None chooses by the device.
 
         ``compile`` runs padded batches through ``torch.compile``, which takes minutes at first.
         """
         self._checkpoint, self._device = checkpoint, device
         self._config, self._task = checkpoint.config, checkpoint.card.task
         register()
-        self._module = open_module(checkpoint, dtype_of(precision), device)
+        self._module = open_module(checkpoint, dtype_of(precision), device, weights=weights)
         if packing is None:
             half = precision != "f32"
             packing = not compile and should_pack(self._config, self._task, self._module, device, half)
@@ -123,6 +126,9 @@ class Forward:
 def _attached(checkpoint: Checkpoint, module: Any, device: str) -> LiveAdapters:
     """The checkpoint's live adapters at the module's layers."""
     shapes = {name: tuple(weight.shape) for name, weight in module.named_parameters(remove_duplicate=False)}
+    for path, layer in module.named_modules():
+        if isinstance(layer, torch.nn.Linear):  # whose weight is no parameter in fewer bits
+            shapes[f"{path}.weight"] = (layer.out_features, layer.in_features)
     prefix = getattr(module, "base_model_prefix", "")
     found = LiveAdapters(checkpoint.adapters, shapes, module.dtype, device, prefix=prefix)
     found.attach(module)

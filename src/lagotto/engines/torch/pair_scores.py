@@ -15,7 +15,7 @@ from lagotto.cards.decoder_config import decoder_config
 from lagotto.cards.json_files import read_json
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, EngineError, UnsupportedModelError
-from lagotto.engines.base import Output, Precision, Scoring
+from lagotto.engines.base import Output, Precision, Scoring, WeightFormat
 from lagotto.engines.sharing import share
 from lagotto.engines.torch.compression import compress
 from lagotto.engines.torch.decoder import Decoder, Flow, Prefixes
@@ -29,14 +29,27 @@ class PairScores:
     """A reranker of a head ``yes_logit``, ``layerwise`` or ``lightweight``. Not thread-safe: one thread computes.
 
     The score is read from the last token's state: by rows of the vocabulary, of which no others are read from the
-    file unless they are the embeddings too, or by the layer's own head.
+    file unless they are the embeddings too, or by the layer's own head. Where layers have heads, calls may stop before
+    the last of them, and a layer is read from the file when a call first gets to it.
     """
 
     width = 1
     """Numbers a row has by default: one score."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str, precision: Precision, *, sharing: bool = True) -> None:
-        """``sharing=False`` computes what pairs begin with for each of them. Raises `CheckpointError`."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str,
+        precision: Precision,
+        *,
+        weights: WeightFormat = "full",
+        sharing: bool = True,
+    ) -> None:
+        """``weights``: how the matrices of the layers are kept.
+
+        ``sharing=False`` computes what pairs begin with for each of them. Raises `CheckpointError`, and
+        `UnsupportedModelError` for weights that do not fit the format.
+        """
         folder = checkpoint.folder
         if (folder / "adapter_config.json").is_file():
             raise CheckpointError(
@@ -48,16 +61,19 @@ class PairScores:
             Weights.open(folder),
             dtype_of(precision),
             device,
+            weights,
             adapter=checkpoint.adapter,
             adapters=checkpoint.adapters,
         )
         self._check_head(checkpoint)
-        self._decoder = Decoder(self._config, self._reader)
         self._device, self._sharing = device, sharing
         self._rows: dict[tuple[int, ...], Any] = {}  # of the vocabulary, by their ids
         options = checkpoint.card.options
         self._weighted = options.get("compress_by") == "attention"
         self._start, self._step = int(options.get("start_layer", 0)), int(options.get("layer_sep", 1))
+        # What adapters change is checked as it is read, so with them all is read at once.
+        lazy = self._start > 0 and checkpoint.adapter is None and not checkpoint.adapters
+        self._decoder = Decoder(self._config, self._reader, lazy=lazy)
         heads = range(self._start, self._config.num_hidden_layers + 1, self._step) if self._start else ()
         names = [f"lm_head.{number}.linear_head.weight" for number in range(len(heads))]
         self._heads = [self._reader.exact(name, 1, self._config.hidden_size) for name in names]

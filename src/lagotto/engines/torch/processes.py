@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.core.errors import UnsupportedModelError
-from lagotto.engines.base import EngineInfo, Output, Precision, QueueStats
+from lagotto.engines.base import EngineInfo, Output, Precision, QueueStats, WeightFormat
 from lagotto.engines.merging import MergingQueue
 from lagotto.engines.torch.worker_process import Start
 from lagotto.engines.torch.workers import Workers
@@ -27,19 +27,27 @@ class ProcessEngine:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, devices: Sequence[str], precision: Precision, threads: int, token_budget: int
+        self,
+        checkpoint: Checkpoint,
+        devices: Sequence[str],
+        precision: Precision,
+        threads: int,
+        token_budget: int,
+        weights: WeightFormat = "full",
     ) -> None:
         if os.name == "nt":
             raise UnsupportedModelError(f"several devices ({', '.join(devices)}) need Linux or macOS; name one device")
         each = max(1, threads // len(devices))
         self._closing: list[float] = []  # when `close` was called first
-        self._workers = Workers([Start(checkpoint, device, precision, each) for device in devices], self._closing)
+        starts = [Start(checkpoint, device, precision, each, weights) for device in devices]
+        self._workers = Workers(starts, self._closing)
         try:
             width = self._workers.width()
         except BaseException:
             self._workers.end()
             raise
-        self.info = EngineInfo("torch", ",".join(devices), precision, threads, len(devices), width, token_budget)
+        named, parallel = ",".join(devices), len(devices)
+        self.info = EngineInfo("torch", named, precision, threads, parallel, width, token_budget, weights)
         self._queue = MergingQueue(len(devices), self._compute, "lagotto-torch", budget=token_budget)
 
     def submit(self, batch: Batch, output: Output = "pooled") -> Future[NDArray[np.float32]]:

@@ -12,8 +12,11 @@ from torch.nn.functional import linear
 from lagotto.cards.adapter import Adapter
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError
+from lagotto.engines.base import WeightFormat
+from lagotto.engines.low_bits import check_shape
 from lagotto.engines.torch.adapters import Merging
 from lagotto.engines.torch.live import LiveAdapters, LiveLayer
+from lagotto.engines.torch.low_bits import pack
 
 _PREFIX = "model"  # of all names but those of heads, in a checkpoint that has a head
 
@@ -22,7 +25,7 @@ class Linear:
     """A linear layer: ``x W^T + b``, and what a live adapter adds to it."""
 
     def __init__(self, weight: Any, bias: Any = None, adapters: LiveLayer | None = None) -> None:
-        self._weight = weight  # (out, in)
+        self._weight = weight  # (out, in), in as many bits as it was packed in
         self._bias = bias  # (out,) or None
         self._adapters = adapters
 
@@ -40,15 +43,17 @@ class TensorReader:
         weights: Weights,
         dtype: Any,
         device: str,
+        linear: WeightFormat = "full",
         *,
         adapter: Adapter | None = None,
         adapters: Sequence[tuple[str, Adapter]] = (),
     ) -> None:
-        """``adapter`` is merged into what is read, ``adapters`` go with the linear layers.
+        """``linear``: how the matrices of linear layers are kept.
 
-        Raises `CheckpointError` and `UnsupportedModelError` for adapters that do not fit.
+        ``adapter`` is merged into what is read, ``adapters`` go with the linear layers. Raises `CheckpointError` and
+        `UnsupportedModelError` for adapters that do not fit.
         """
-        self.weights, self._dtype, self._device = weights, dtype, device
+        self.weights, self._dtype, self._device, self._linear = weights, dtype, device, linear
         shapes = {name: weights.shape(name) for name in weights} if adapter or adapters else {}
         self.merging = Merging(adapter, shapes, prefix=_PREFIX)
         self.live = LiveAdapters(adapters, shapes, dtype, device, prefix=_PREFIX)
@@ -63,7 +68,7 @@ class TensorReader:
 
     def linear(self, name: str, size_out: int, size_in: int, bias: bool) -> Linear:
         """A linear layer."""
-        weight = self(f"{name}.weight", size_out, size_in)
+        weight = self._matrix(f"{name}.weight", size_out, size_in)
         return Linear(weight, self(f"{name}.bias", size_out) if bias else None, self.live.linear(f"{name}.weight"))
 
     def norm(self, name: str, size: int, offset: float) -> Any:
@@ -75,6 +80,15 @@ class TensorReader:
         self._check(name, shape)
         found = torch.from_numpy(self.weights.rows(name, rows))
         return self.merging.of_rows(name, rows, found).to(self._device)
+
+    def checking(self) -> TensorReader:
+        """A reader of the same weights that finds what is wrong with them and reads none."""
+        return _ShapeReader(self.weights, self._dtype, self._device, self._linear)
+
+    def _matrix(self, name: str, size_out: int, size_in: int) -> Any:
+        """The matrix of a linear layer, in as many bits as it is kept in."""
+        weight = self(name, size_out, size_in)
+        return weight if self._linear == "full" else pack(weight, self._linear, name)
 
     def _tensor(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
         self._check(name, shape)
@@ -94,3 +108,16 @@ class TensorReader:
             raise CheckpointError(
                 f"{self.weights.source}: weight {name!r} has shape {found}, config.json asks for {shape}"
             )
+
+
+class _ShapeReader(TensorReader):
+    """Gives tensors without numbers, once it is clear that those in the files are what is asked for."""
+
+    def _matrix(self, name: str, size_out: int, size_in: int) -> Any:
+        check_shape(self._linear, self._device.partition(":")[0], name, size_out, size_in)
+        return self(name, size_out, size_in)
+
+    def _tensor(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+        self._check(name, shape)
+        self.weights.dtype(name)  # raises for numbers that can't be read
+        return torch.empty(shape, dtype=dtype, device="meta")

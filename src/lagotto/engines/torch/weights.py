@@ -9,22 +9,31 @@ from typing import Any
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, UnsupportedModelError
+from lagotto.engines.base import WeightFormat
 from lagotto.engines.torch.adapters import merge, replaced
+from lagotto.engines.torch.low_bits import pack_module
 
 _SHOWN = 5  # names in a message
 _BOTH_DIRECTIONS = (5, 2)  # the release of transformers that masks language models by `is_causal` of their config
 
 
-def open_module(checkpoint: Checkpoint, dtype: Any, device: str, attention: str | None = None) -> Any:
+def open_module(
+    checkpoint: Checkpoint,
+    dtype: Any,
+    device: str,
+    attention: str | None = None,
+    weights: WeightFormat = "full",
+) -> Any:
     """The module on its device, ready for inference.
 
-    ``attention`` is the name of a registered attention function; transformers' own choice by default. Raises
+    ``attention`` is the name of a registered attention function; transformers' own choice by default. ``weights`` in
+    fewer bits are packed once an adapter is merged, layer by layer: the device never holds them in full. Raises
     `UnsupportedModelError` for an architecture the installed transformers does not know, `CheckpointError` that names
     a weight which is missing or has another shape, `UnsafeWeightsError` for a pickle file with more than tensors.
     """
     import transformers
 
-    weights = Weights.open(
+    stored = Weights.open(
         checkpoint.folder
     )  # reads headers alone; a pickle file passes our own interpreter before torch's
     if (checkpoint.folder / "adapter_config.json").is_file():
@@ -47,11 +56,13 @@ def open_module(checkpoint: Checkpoint, dtype: Any, device: str, attention: str 
             trust_remote_code=False,
             **chosen,
         )
-    _check_complete(checkpoint, weights, module, info)
+    _check_complete(checkpoint, stored, module, info)
     if checkpoint.adapter is not None:
         merge(module, checkpoint.adapter)
     if checkpoint.card.bidirectional:
         see_everything(module)
+    if weights != "full":
+        pack_module(module, weights, device)
     return module.to(device).eval()
 
 

@@ -34,7 +34,7 @@ def open_model(start: Start) -> tuple[int, Compute]:
 
     if start.device == "cpu":
         torch.set_num_threads(start.threads)
-    forward = open_compute(start.checkpoint, start.device, start.precision)
+    forward = open_compute(start.checkpoint, start.device, start.precision, start.weights)
     return forward.width, WithinMemory(forward, start.device)
 
 

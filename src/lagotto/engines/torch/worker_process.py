@@ -17,7 +17,7 @@ from typing import Any
 
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.core.errors import EngineError
-from lagotto.engines.base import Precision
+from lagotto.engines.base import Precision, WeightFormat
 
 WORKER = "lagotto.engines.torch.worker"
 """The module a worker runs."""
@@ -35,6 +35,7 @@ class Start:
     device: str
     precision: Precision
     threads: int
+    weights: WeightFormat = "full"
 
 
 class WorkerProcess:

@@ -14,7 +14,7 @@ import { say } from "./words.js";
  * @property {"left" | "right" | "error"} truncation
  * @property {string[]} prompts their names
  * @property {string} fingerprint
- * @property {{ name: string, device: string | null, precision: string | null, threads: number | null }} engine
+ * @property {{ name: string, device: string | null, precision: string | null, weights: string | null, threads: number | null }} engine
  * @property {{ model: string, strategy: string }} [llm] of a language model elsewhere, which has neither a limit nor tokens here
  * @property {string[]} [outputs] of an embedder
  * @property {number | null} [dimension]

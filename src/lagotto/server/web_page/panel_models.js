@@ -72,7 +72,7 @@ function known(model, bytes) {
   return facts([
     ["fact.task", words(`task.${model.task}`)],
     ["fact.device", `${engine.device} · ${engine.name}`],
-    ["fact.precision", engine.precision],
+    ["fact.precision", engine.weights === "full" ? engine.precision : `${engine.precision} · ${engine.weights}`],
     ["fact.threads", String(engine.threads ?? "–")],
     ["fact.memory", bytes ? `${(bytes / 2 ** 20).toFixed(0)} MB` : "–"],
     ["fact.limit", String(model.max_length)],
