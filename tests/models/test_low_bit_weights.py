@@ -169,3 +169,20 @@ def test_each_device_is_told(embedder: Path, monkeypatch: pytest.MonkeyPatch) ->
     with open_embedder(embedder, device="cpu,cpu", weights="nf4") as model:
         assert (model.engine.device, model.engine.weights) == ("cpu,cpu", "nf4")
     assert [start.weights for start in told] == ["nf4", "nf4"]
+
+
+@pytest.mark.parametrize("weights", FORMATS)
+def test_live_adapters_stand_beside_them(tmp_path: Path, embedder: Path, layerwise: Path, weights: str) -> None:
+    query = {"encoder.layer.1.attention.self.query": (64, 64)}
+    adapter = write_adapter(tmp_path / "embedder", str(embedder), query)
+    with open_embedder(embedder, adapters={"a": adapter}, weights=weights) as low:
+        with open_embedder(embedder, adapter=adapter, weights=weights) as merged:
+            expected = merged.encode(TEXTS).dense
+        found = low.encode(TEXTS, adapter="a").dense
+        assert (found * expected).sum(1).min() > NEAR[weights]
+        assert (found * low.encode(TEXTS).dense).sum(1).min() < (found * expected).sum(1).min()
+    changed = {"model.layers.1.self_attn.q_proj": (64, 64)}
+    adapter = write_adapter(tmp_path / "reranker", str(layerwise), changed)
+    with open_layerwise(layerwise, adapters={"a": adapter}, weights=weights) as ranker:
+        plain, adapted = ranker.score(PAIRS).scores, ranker.score(PAIRS, adapter="a").scores
+        assert np.abs(plain - adapted).max() > 1e-3
