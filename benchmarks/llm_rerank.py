@@ -190,7 +190,7 @@ def plot(out: Path, asked: list[tuple[int, list[int], int]], work: list[float], 
             )
     axes.set(xlabel="share of the work (tokens x layers)", ylabel="share of the time", xlim=(0, 1.05), ylim=(0, None))
     axes.legend()
-    figure.savefig(out, format="svg")
+    figure.savefig(out, format="svg", metadata={"Date": None})
 
 
 def main() -> None:
