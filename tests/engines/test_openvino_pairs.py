@@ -14,6 +14,7 @@ from lagotto import Reranker
 from lagotto.batch.sequences import Batch
 from lagotto.core.errors import CheckpointError, EngineError, UnsupportedModelError
 from lagotto.engines.base import PAIR_TOKENS, Engine, Scoring
+from lagotto.engines.openvino import pair_scores
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -81,6 +82,21 @@ def test_padding_beyond_the_last_position_is_harmless(engine: Engine) -> None:
     long, short = ([11] * 500, [31]), ([12], [31] * 40)
     alone = [scores(engine, batch(row))[0] for row in (long, short)]
     np.testing.assert_allclose(scores(engine, batch(long, short)), alone, atol=2e-5)
+
+
+def test_a_long_row_makes_no_mask_of_its_square(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_causal(tmp_path / "model", "qwen3", max_position_embeddings=3000)
+    long, short = (FIRST, [31, 32, 33] * 800), (FIRST, [41])
+    given = []
+    real = pair_scores.part
+    monkeypatch.setattr(pair_scores, "part", lambda batch: given.append(real(batch)) or given[-1])
+    with open_ranker(model, "qwen3", engine="openvino", cache_dir=cache) as ranker:
+        found = [scores(ranker._loaded.engine, batch(row))[0] for row in (long, short)]
+    assert [one.rest.shape[1] for one in given] == [1, 1]
+    assert given[0].prefixes.shape == (1, len(FIRST) + 2399)
+    with open_ranker(model, "qwen3") as ranker:
+        expected = [scores(ranker._loaded.engine, batch(row))[0] for row in (long, short)]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_both_engines_agree(folder: Path, cache: Path) -> None:

@@ -265,6 +265,8 @@ def test_several_devices_and_options(tmp_path: Path) -> None:
             live.score(PAIRS, adapter="b")
 
 
-def test_compat_is_no_option_of_rerankers() -> None:
+def test_options_of_embedders_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="compat is for queries of bge-en-icl"):
         Options(compat=True).for_reranker()
+    with pytest.raises(InvalidInputError, match="'cls', and a reranker has no vectors to pool"):
+        Options(pooling="cls").for_reranker()

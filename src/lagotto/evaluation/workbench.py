@@ -112,7 +112,8 @@ class Workbench:
 
     def reranker(self, rerank: Rerank) -> Reranker:
         """The reranker of a system."""
-        options = self._options(rerank).for_reranker()
+        # What is said of the embedders of an evaluation is no slip where its rerankers are opened.
+        options = replace(self._options(rerank), pooling=None, compat=False).for_reranker()
         model = self._opened(_key(rerank), lambda: Reranker(rerank.model, **options))
         assert isinstance(model, Reranker)  # the key's type says so
         return model

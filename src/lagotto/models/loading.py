@@ -62,8 +62,10 @@ class Options:
     def for_reranker(self) -> dict[str, Any]:
         """The keyword arguments of `Reranker`: without those that only an embedder has.
 
-        Raises `InvalidInputError` for ``compat``, which would be left out.
+        Raises `InvalidInputError` where one of those is given, which would be left out.
         """
+        if self.pooling is not None:
+            raise InvalidInputError(f"pooling is {self.pooling!r}, and a reranker has no vectors to pool; leave it out")
         if self.compat:
             raise InvalidInputError("compat is for queries of bge-en-icl; a reranker's is one of its ScoreOptions")
         return {name: value for name, value in asdict(self).items() if name not in _EMBEDDERS_ALONE}

@@ -11,7 +11,7 @@ from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.weights import Weights
 from lagotto.core.errors import CheckpointError, EngineError
-from lagotto.engines.base import Output, Scoring
+from lagotto.engines.base import PAIR_TOKENS, Output, Scoring
 from lagotto.engines.sharing import part
 
 Infer = Callable[[Mapping[str, NDArray[np.int32]]], NDArray[np.float32]]
@@ -40,6 +40,9 @@ class PairScores:
         """(rows, 1) float32 scores. Raises `EngineError` for what such a model does not give."""
         if not isinstance(output, Scoring) or output.yes is None:
             raise EngineError(f"a language model that reranks gives scores of pairs, not {output!r}: give a Scoring")
+        if batch.ids.shape[1] > PAIR_TOKENS:
+            # What comes first attends without a mask, whose size is the square of a row's. Such a row is alone anyway.
+            batch = Batch(batch.ids, batch.lengths, batch.lengths - 1, batch.pad_id)
         shared = part(batch)
         states = infer(
             {
