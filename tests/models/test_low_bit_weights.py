@@ -178,6 +178,8 @@ def test_live_adapters_stand_beside_them(tmp_path: Path, embedder: Path, layerwi
     with open_embedder(embedder, adapters={"a": adapter}, weights=weights) as low:
         with open_embedder(embedder, adapter=adapter, weights=weights) as merged:
             expected = merged.encode(TEXTS).dense
+        with open_embedder(embedder, adapters={"a": adapter}) as full:
+            assert full.fingerprint_of("a") != low.fingerprint_of("a")
         found = low.encode(TEXTS, adapter="a").dense
         assert (found * expected).sum(1).min() > NEAR[weights]
         assert (found * low.encode(TEXTS).dense).sum(1).min() < (found * expected).sum(1).min()

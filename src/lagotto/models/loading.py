@@ -149,7 +149,7 @@ def load(name: str | Path, task: Task, options: Options) -> Loaded:
     limit = checkpoint.usual_length if options.max_length is None else _check_length(options.max_length, checkpoint)
     tokenizer = with_end(checkpoint, tokenizer_of(checkpoint))
     engine, fingerprint = _open_engine(checkpoint, options, devices, threads, places.cache)
-    apart = f"torch {engine.info.precision} live"  # near what the merged model gives, and not the same bits
+    apart = f"torch {engine.info.arithmetic} live"  # near what the merged model gives, and not the same bits
     prints = {key: replace(checkpoint, adapter=one).fingerprint(apart, places.cache) for key, one in live}
     return Loaded(checkpoint, tokenizer, engine, limit, fingerprint, prints)
 
@@ -237,9 +237,8 @@ def _open_torch(
     chosen, weights = choose_precision(options.precision, places[0]), check_weights(options.weights)
     for place in places:
         check_combination(weights, place, chosen)
-    kept = "" if weights == "full" else f", weights {weights}"
-    fingerprint = checkpoint.fingerprint(f"torch {chosen}{kept}", cache)
-    return open_engine(checkpoint, places, chosen, threads, weights), fingerprint
+    engine = open_engine(checkpoint, places, chosen, threads, weights)
+    return engine, checkpoint.fingerprint(f"torch {engine.info.arithmetic}", cache)
 
 
 def _check_engine(engine: str, devices: tuple[str, ...]) -> None:
