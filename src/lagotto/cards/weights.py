@@ -98,6 +98,13 @@ class Weights(Mapping[str, npt.NDArray[Any]]):
         for tensor in {tensor.file: tensor for tensor in self._tensors.values()}.values():
             release_pages(tensor.data)
 
+    def check(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise `CheckpointError` where a tensor is missing or has another shape, without reading it."""
+        if name not in self:
+            raise CheckpointError(f"{self.source}: weight {name!r} {shape} is missing")
+        if (found := self.shape(name)) != shape:
+            raise CheckpointError(f"{self.source}: weight {name!r} has shape {found}, config.json asks for {shape}")
+
     def shape(self, name: str) -> tuple[int, ...]:
         """A tensor's shape, without reading it."""
         return self._tensors[name].shape

@@ -7,26 +7,16 @@ and values: each text is read once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from openvino import Node
 
-from lagotto.cards.decoder_config import Activation, DecoderConfig
+from lagotto.cards.decoder_config import DecoderConfig
 from lagotto.cards.rotary import frequencies
-from lagotto.engines.openvino.ops import Parameters, integers, op, scalar
+from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar, unseen
 from lagotto.engines.openvino.packing import Packed, take
-
-MASKED = -1e9
-"""Added to the scores of what is not seen; finite, as in `encoder`."""
-
-_ACTIVATIONS: dict[Activation, Callable[[Node], Node]] = {
-    "silu": op.swish,
-    "gelu": lambda x: op.gelu(x, "ERF"),
-    "gelu_tanh": lambda x: op.gelu(x, "TANH"),
-}
 
 Turns = tuple[Node, Node]
 """Cosines and sines of tokens' positions, (tokens, 1, head width) each."""
@@ -118,7 +108,7 @@ def _layer(
     x = op.add(x, weights.linear(mixed, f"{name}self_attn.o_proj", heads * width, size, bias=False))
     normal = _rms_norm(x, weights, f"{name}post_attention_layernorm", size, config)
     gate, up = (weights.linear(normal, f"{name}mlp.{part}_proj", size, inner, bias=False) for part in ("gate", "up"))
-    inside = op.multiply(_ACTIVATIONS[config.activation](gate), up)
+    inside = op.multiply(activation(config.activation, gate), up)
     return op.add(x, weights.linear(inside, f"{name}mlp.down_proj", inner, size, bias=False))
 
 
@@ -136,7 +126,7 @@ class _Rows:
         key, value = (spread(config, by_head(given.parted(y))) for y in (key, value))
         if single:
             place = op.unsqueeze(op.subtract(self._only, given.firsts), op.constant(1))  # (rows, 1)
-            bias = op.select(op.less_equal(given.places, place), scalar(0.0), scalar(MASKED))  # (rows, width)
+            bias = unseen(op.less_equal(given.places, place))  # (rows, width)
             bias = op.unsqueeze(op.unsqueeze(bias, op.constant(1)), op.constant(1))
             query, scale = op.unsqueeze(query, op.constant(2)), scalar(config.attention_scale)
             mixed = op.scaled_dot_product_attention(query, key, value, bias, scale, causal=False)

@@ -9,10 +9,8 @@ from __future__ import annotations
 from openvino import Node
 
 from lagotto.cards.encoder_config import EncoderConfig
-from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar
+from lagotto.engines.openvino.ops import Parameters, activation, integers, op, scalar, unseen
 from lagotto.engines.openvino.packing import Packed, take
-
-_MASKED = -1e9  # added to scores of padding; far below any score, yet finite, as bf16 has float32's range
 
 
 def encoder(config: EncoderConfig, weights: Parameters, given: Packed, only: Node | None = None) -> Node:
@@ -23,8 +21,7 @@ def encoder(config: EncoderConfig, weights: Parameters, given: Packed, only: Nod
     about 7 % of a 12-layer model.
     """
     x = _embeddings(config, weights, given)
-    bias = op.select(given.mask, scalar(0.0), scalar(_MASKED))
-    bias = op.unsqueeze(op.unsqueeze(bias, op.constant(1)), op.constant(1))  # (rows, 1, 1, width)
+    bias = op.unsqueeze(op.unsqueeze(unseen(given.mask), op.constant(1)), op.constant(1))  # (rows, 1, 1, width)
     last = config.num_hidden_layers - 1
     for layer in range(config.num_hidden_layers):
         x = _layer(config, weights, f"encoder.layer.{layer}.", x, given, bias, only if layer == last else None)

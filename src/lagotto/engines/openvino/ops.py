@@ -24,12 +24,30 @@ def scalar(value: float) -> Node:
     return op.constant(np.float32(value))
 
 
+def unseen(seen: Node) -> Node:
+    """What is added to attention's scores: 0 where ``seen`` is true, and far below any score elsewhere.
+
+    Yet finite, as bf16 has float32's range.
+    """
+    return op.select(seen, scalar(0.0), scalar(-1e9))
+
+
+def count(shape: Node, axis: int) -> Node:
+    """0, 1, 2 ... as many as an axis of an int64 shape is long: (length,) int32."""
+    length = op.convert(op.gather(shape, op.constant(axis), op.constant(0)), "i32")
+    return op.range(op.constant(0, np.int32), length, op.constant(1, np.int32), "i32")
+
+
 def activation(name: str, x: Node) -> Node:
-    """``gelu`` (exact, by erf), ``gelu_new``/``gelu_pytorch_tanh`` (by tanh), ``relu``, ``tanh`` or ``identity``."""
+    """``gelu`` (exact, by erf), ``gelu_new``/``gelu_pytorch_tanh``/``gelu_tanh`` (by tanh), ``silu``, ``relu``,
+    ``tanh`` or ``identity``.
+    """
     functions: dict[str, Callable[[Node], Node]] = {
         "gelu": lambda y: op.gelu(y, "ERF"),
         "gelu_new": lambda y: op.gelu(y, "TANH"),
         "gelu_pytorch_tanh": lambda y: op.gelu(y, "TANH"),
+        "gelu_tanh": lambda y: op.gelu(y, "TANH"),
+        "silu": op.swish,
         "relu": op.relu,
         "tanh": op.tanh,
         "identity": lambda y: y,

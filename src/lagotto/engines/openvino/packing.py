@@ -14,7 +14,7 @@ from openvino import Node
 
 from lagotto.batch.sequences import Batch
 from lagotto.cards.model_config import ModelConfig
-from lagotto.engines.openvino.ops import integers, op
+from lagotto.engines.openvino.ops import count, integers, op
 from lagotto.engines.places import positions, token_types
 
 MULTIPLE = 16
@@ -40,10 +40,10 @@ def pack(batch: Batch, config: ModelConfig, multiple: int = MULTIPLE) -> Values:
         return out
 
     firsts = np.cumsum(sizes, dtype=np.int32) - sizes
-    return {
+    kinds = {"kinds": flat(token_types(batch, config))} if config.type_vocab_size > 1 else {}
+    return kinds | {
         "ids": flat(batch.ids),
         "positions": flat(positions(batch.ids, config)),
-        "kinds": flat(token_types(batch, config)),
         "slots": flat(np.arange(rows * width, dtype=np.int32).reshape(rows, width)),
         "index": firsts[:, None] + np.minimum(place, sizes[:, None] - 1),
         "firsts": firsts,
@@ -95,8 +95,7 @@ def declare(kinds: bool) -> Packed:
         parameter(name, 1) for name in ("ids", "positions", "slots", "firsts", "lengths")
     )
     index = parameter("index", 2)
-    width = op.gather(op.shape_of(index, "i32"), op.constant(1), op.constant(0))
-    places = op.unsqueeze(op.range(op.constant(0, np.int32), width, op.constant(1, np.int32), "i32"), op.constant(0))
+    places = op.unsqueeze(count(op.shape_of(index, "i64"), axis=1), op.constant(0))
     mask = op.less(places, op.unsqueeze(lengths, op.constant(1)))
     told = parameter("kinds", 1) if kinds else None
     return Packed(ids, positions_, told, slots, index, firsts, lengths, places, mask)

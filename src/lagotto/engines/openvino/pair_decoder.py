@@ -9,8 +9,8 @@ import numpy as np
 from openvino import Model, Node
 
 from lagotto.cards.decoder_config import DecoderConfig
-from lagotto.engines.openvino.decoder import MASKED, by_head, by_token, layers, spread
-from lagotto.engines.openvino.ops import Parameters, integers, op, scalar
+from lagotto.engines.openvino.decoder import by_head, by_token, layers, spread
+from lagotto.engines.openvino.ops import Parameters, count, integers, op, scalar, unseen
 from lagotto.engines.openvino.packing import parameter
 
 
@@ -38,17 +38,17 @@ class _Pairs:
     ) -> None:
         self._config, self._owner = config, owner
         self._shapes = op.shape_of(prefixes, "i64"), op.shape_of(rest, "i64")
-        self._lengths = lengths
-        first, place = (_count(shape) for shape in self._shapes)  # (tokens,) int32: 0, 1, 2 ...
+        first, place = (count(shape, axis=1) for shape in self._shapes)  # (tokens,) int32: 0, 1, 2 ...
         begin = op.unsqueeze(op.gather(begins, owner, op.constant(0)), op.constant(1))  # (rows, 1)
         parts = op.broadcast(op.unsqueeze(first, op.constant(0)), self._shapes[0]), op.add(begin, place)
         self.positions = op.concat([op.reshape(part, integers(-1), False) for part in parts], 0)
         """(all tokens,) int32"""
         self._before = op.reduce_prod(self._shapes[0], integers(0), True)  # tokens of the prefixes, padding counted
         self._ends = op.subtract(lengths, op.constant(1, np.int32))
-        rows, tokens, given = self._sizes()
-        row = _count(op.concat([tokens, rows], 0))  # (rows,) int32: 0, 1, 2 ...
-        start = op.add(op.convert(self._before, "i32"), op.multiply(row, op.convert(tokens, "i32")))
+        rows, tokens = (op.gather(self._shapes[1], integers(axis), op.constant(0)) for axis in range(2))  # (1,) int64
+        given = op.gather(self._shapes[0], integers(1), op.constant(0))
+        row = op.multiply(count(self._shapes[1], axis=0), op.convert(tokens, "i32"))  # (rows,) int32
+        start = op.add(op.convert(self._before, "i32"), row)
         self.last = op.add(start, self._ends)
         """(rows,) int32 which of all tokens is a row's last one"""
         seen = op.less(op.unsqueeze(first, op.constant(0)), begin)  # (rows, prefix tokens)
@@ -57,7 +57,7 @@ class _Pairs:
             op.broadcast(op.unsqueeze(seen, op.constant(1)), op.concat([rows, tokens, given], 0)),
             op.broadcast(op.unsqueeze(earlier, op.constant(0)), op.concat([rows, tokens, tokens], 0)),
         ]
-        bias = op.select(op.concat(masks, 2), scalar(0.0), scalar(MASKED))
+        bias = unseen(op.concat(masks, 2))
         self._bias = op.unsqueeze(bias, op.constant(1))  # (rows, 1, tokens, prefix tokens + tokens)
 
     def __call__(self, query: Node, key: Node, value: Node, single: bool) -> Node:
@@ -91,14 +91,3 @@ class _Pairs:
             for part, shape in zip(parts, self._shapes, strict=True)
         )
         return first, own
-
-    def _sizes(self) -> tuple[Node, Node, Node]:
-        """Rows, their tokens, tokens of prefixes: (1,) int64 each."""
-        rows, tokens = (op.gather(self._shapes[1], integers(axis), op.constant(0)) for axis in range(2))
-        return rows, tokens, op.gather(self._shapes[0], integers(1), op.constant(0))
-
-
-def _count(shape: Node) -> Node:
-    """0, 1, 2 ... as many as the second of two numbers says."""
-    tokens = op.convert(op.gather(shape, op.constant(1), op.constant(0)), "i32")
-    return op.range(op.constant(0, np.int32), tokens, op.constant(1, np.int32), "i32")

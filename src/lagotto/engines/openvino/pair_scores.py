@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from lagotto.batch.sequences import Batch
 from lagotto.cards.checkpoint import Checkpoint
 from lagotto.cards.weights import Weights
-from lagotto.core.errors import CheckpointError, EngineError
+from lagotto.core.errors import EngineError
 from lagotto.engines.base import PAIR_TOKENS, Output, Scoring
+from lagotto.engines.openvino.graph import encoder_prefix
 from lagotto.engines.sharing import part
 
 Infer = Callable[[Mapping[str, NDArray[np.int32]]], NDArray[np.float32]]
@@ -29,10 +30,10 @@ class PairScores:
         """Raises `CheckpointError` where a weight is missing or has another shape."""
         assert checkpoint.decoder is not None  # such a checkpoint is opened by other engines
         self._config, self._weights = checkpoint.decoder, Weights.open(checkpoint.folder)
-        base = "model." if "model.embed_tokens.weight" in self._weights else ""
+        base = encoder_prefix(checkpoint)
         self._head = f"{base}embed_tokens.weight" if self._config.tied else "lm_head.weight"
-        self._check(self._head, self._config.vocab_size, self._config.hidden_size)
-        self._check(f"{base}norm.weight", self._config.hidden_size)
+        self._weights.check(self._head, (self._config.vocab_size, self._config.hidden_size))
+        self._weights.check(f"{base}norm.weight", (self._config.hidden_size,))
         self._norm = np.array(self._weights[f"{base}norm.weight"], np.float32) + np.float32(self._config.norm_offset)
         self._rows: dict[tuple[int, ...], NDArray[np.float32]] = {}  # of the vocabulary, by their ids
 
@@ -64,8 +65,3 @@ class PairScores:
         if tokens not in self._rows:
             self._rows[tokens] = self._weights.rows(self._head, tokens)
         return self._rows[tokens]
-
-    def _check(self, name: str, *shape: int) -> None:
-        if name not in self._weights or self._weights.shape(name) != shape:
-            found = f"has shape {self._weights.shape(name)}" if name in self._weights else "is missing"
-            raise CheckpointError(f"{self._weights.source}: weight {name!r} {found}, config.json asks for {shape}")

@@ -11,7 +11,6 @@ from torch.nn.functional import linear
 
 from lagotto.cards.adapter import Adapter
 from lagotto.cards.weights import Weights
-from lagotto.core.errors import CheckpointError
 from lagotto.engines.base import WeightFormat
 from lagotto.engines.low_bits import check_shape
 from lagotto.engines.torch.adapters import Merging
@@ -77,7 +76,7 @@ class TensorReader:
 
     def rows(self, name: str, rows: Sequence[int], *shape: int) -> Any:
         """Some rows of a matrix, in float32; the others are not read."""
-        self._check(name, shape)
+        self.weights.check(name, shape)
         found = torch.from_numpy(self.weights.rows(name, rows))
         return self.merging.of_rows(name, rows, found).to(self._device)
 
@@ -91,7 +90,7 @@ class TensorReader:
         return weight if self._linear == "full" else pack(weight, self._linear, name)
 
     def _tensor(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-        self._check(name, shape)
+        self.weights.check(name, shape)
         return self.merging.of(name, self._placed(self.weights.bits(name), name)).to(self._device, dtype)
 
     def _placed(self, values: Any, name: str) -> Any:
@@ -99,15 +98,6 @@ class TensorReader:
         if self.weights.stored_as(name) == "BF16" and values.dtype == np.uint16:
             found = found.view(torch.bfloat16)
         return found
-
-    def _check(self, name: str, shape: tuple[int, ...]) -> None:
-        if name not in self.weights:
-            raise CheckpointError(f"{self.weights.source}: weight {name!r} {shape} is missing")
-        found = self.weights.shape(name)
-        if found != shape:
-            raise CheckpointError(
-                f"{self.weights.source}: weight {name!r} has shape {found}, config.json asks for {shape}"
-            )
 
 
 class _ShapeReader(TensorReader):
@@ -118,6 +108,6 @@ class _ShapeReader(TensorReader):
         return self(name, size_out, size_in)
 
     def _tensor(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-        self._check(name, shape)
+        self.weights.check(name, shape)
         self.weights.dtype(name)  # raises for numbers that can't be read
         return torch.empty(shape, dtype=dtype, device="meta")
